@@ -1,0 +1,151 @@
+"""The seams between the parts of one server: byte streams, effects, and what a part may ask of another.
+
+The node is a pure machine: bytes and clock readings go in, bytes and effects come out. This module names
+what crosses its edges. A `Link` is one byte stream; its `LinkOwner` receives what arrives on it. An effect
+is a wish that only the runtime can fulfil (dial, listen, write a file, exit); it carries the object that is
+told of the outcome. The hooks at the end are what the lower layers call of the replication and the cluster
+without importing them: the layers above subclass them.
+
+Everything here is called by the node, the runtime (`redoubt.runtime`) and the simulation (`tests/sim`).
+Nothing here knows sockets, files, clocks or commands.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# The order in which the dirty links of one loop turn are written. Replicas come before clients: a client
+# that has seen its acknowledgement must find its write on a replica after any kill of the master.
+LANE_REPLICA: Final = 0
+LANE_BUS: Final = 1
+LANE_CLIENT: Final = 2
+LANES: Final = 3
+
+# Kinds of listeners that the node may ask for.
+LISTEN_CLIENT: Final = 0
+LISTEN_BUS: Final = 1
+
+
+class LinkOwner:
+    """Receives what happens on its links. Subclassed by the dispatcher, the bus and the replica."""
+
+    def opened(self, link: Link, now_ms: int) -> None:
+        """Take note that a dialled link is connected; `link.peer` and `link.local` are now known."""
+
+    def failed(self, link: Link, is_refused: bool, now_ms: int) -> None:
+        """Take note that a dialled link could not be connected; refused means: the kernel said so at once."""
+
+    def received(self, link: Link, data: bytes, now_ms: int) -> None:
+        """Take bytes that arrived; any split of the stream is possible."""
+        raise AssertionError(f"{type(self).__name__} reads nothing")
+
+    def closed(self, link: Link, now_ms: int) -> None:
+        """Take note that the stream has ended, whoever ended it. Called once, also after a Close effect."""
+
+
+class Link:
+    """One byte stream: a client, a replica, a bus peer, or our link to a master.
+
+    Whoever writes appends to `out` and calls `ServerState.mark_dirty(link)`; the runtime writes the whole
+    list once at the end of the loop turn, lane by lane, and clears it.
+    """
+
+    def __init__(self, owner: LinkOwner, lane: int, peer: str = "", local: str = "") -> None:
+        self.owner = owner
+        self.lane = lane
+        self.peer = peer  # "host:port" of the other side
+        self.local = local  # "host:port" of our side
+        self.out: list[bytes] = []
+        self.is_dirty = False
+        # Close as soon as `out` has been handed to the kernel.
+        self.closes_after_flush = False
+        # The stream has ended or a Close effect is under way: nothing more is read or written.
+        self.is_closed = False
+        # Bytes handed over but not yet taken by the peer's kernel: the runtime's buffer plus SIOCOUTQ,
+        # sampled after each write that was partial and at every tick.
+        self.unsent_bytes = 0
+        # Set by the receiver to make the runtime stop reading (a blocked or throttled client).
+        self.is_paused = False
+        # The runtime's own handle for this stream; opaque to the node.
+        self.handle: object | None = None
+
+
+class Effect:
+    """A wish of the node that the runtime fulfils, in the order in which effects were appended."""
+
+
+class Dial(Effect):
+    """Connect `link` to host:port from our announce address; then `owner.opened` or `owner.failed`."""
+
+    def __init__(self, link: Link, host: str, port: int, timeout_ms: int) -> None:
+        self.link = link
+        self.host = host
+        self.port = port
+        self.timeout_ms = timeout_ms
+
+
+class Close(Effect):
+    """Close the stream now, dropping what is unwritten; `owner.closed` follows."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+
+
+class OpenListener(Effect):
+    """Accept connections of this kind from now on (idempotent)."""
+
+    def __init__(self, kind: int) -> None:
+        self.kind = kind
+
+
+class CloseListener(Effect):
+    """Refuse connections of this kind from now on; existing links stay (idempotent)."""
+
+    def __init__(self, kind: int) -> None:
+        self.kind = kind
+
+
+class FileJob:
+    """The one who asked for a file operation; told of the outcome by `Node.finished`."""
+
+    def chunk(self, data: bytes, now_ms: int) -> None:
+        """Take the next piece of a file that is being read."""
+
+    def done(self, error: str, now_ms: int) -> None:
+        """Take note of the end; `error` is empty on success, else the operating system's text."""
+
+
+class SaveFile(Effect):
+    """Replace the file at `path` by `chunks`: temporary file, fsync, rename, fsync of the directory.
+
+    Done synchronously, before anything of this loop turn is sent: a vote must not leave before the file
+    that remembers it is durable.
+    """
+
+    def __init__(self, job: FileJob, path: str, chunks: list[bytes], is_synced: bool = True) -> None:
+        self.job = job
+        self.path = path
+        self.chunks = chunks
+        self.is_synced = is_synced
+
+
+class ReadFile(Effect):
+    """Read the file at `path` in pieces, one piece a loop turn, into `job.chunk`, then `job.done`."""
+
+    def __init__(self, job: FileJob, path: str) -> None:
+        self.job = job
+        self.path = path
+
+
+class Sleep(Effect):
+    """Block the whole loop (DEBUG SLEEP)."""
+
+    def __init__(self, duration_ms: int) -> None:
+        self.duration_ms = duration_ms
+
+
+class Exit(Effect):
+    """End the process after everything dirty has been flushed."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code

@@ -1,0 +1,79 @@
+"""One client: its parser, its selected database, its protocol, and the gates that stand before its commands.
+
+A session is also the context (`ctx`) that every command handler gets as its first argument: EXEC, scripts and
+the link to a master run commands through a session, too. `gates` is the union of every rare condition now in
+force for it; the dispatcher tests it once a command against the flags of the command's row (`Row.gates`)
+and asks for the particulars only if a bit fits.
+
+The session runs nothing by itself; `redoubt.dispatch` drives it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from redoubt.interfaces import LANE_CLIENT, Link
+
+if TYPE_CHECKING:
+    from redoubt.data.keyspace import Keyspace
+    from redoubt.resp.replies import Reply
+    from redoubt.resp.requests import RequestParser
+    from redoubt.state import ServerState
+
+# Gate bits. A row's `gates` holds the bits it must stop for; a session's the bits that are raised.
+GATE_AUTH: Final = 1 << 0  # not authenticated: all but AUTH, HELLO, QUIT, RESET
+GATE_MULTI: Final = 1 << 1  # MULTI is open: queue
+GATE_CLUSTER: Final = 1 << 2  # cluster mode: commands with keys are routed
+GATE_MEMORY: Final = 1 << 3  # over maxmemory: DENYOOM commands
+GATE_REPLICA: Final = 1 << 4  # read-only replica: writes
+GATE_LOADING: Final = 1 << 5  # loading the dataset: all but LOADING commands
+GATE_AWAITING: Final = 1 << 6  # managed mode without a role: data commands
+GATE_SUBSCRIBER: Final = 1 << 7  # RESP2 subscriber: all but the (P|S)SUBSCRIBE family, PING, QUIT, RESET
+GATE_MONITOR: Final = 1 << 8  # some client runs MONITOR
+GATE_STALE: Final = 1 << 9  # replica without its master and replica-serve-stale-data no
+GATE_MIN_REPLICAS: Final = 1 << 10  # too few good replicas: writes
+GATE_PAUSED: Final = 1 << 11  # CLIENT PAUSE, handover, or a master that lost its majority
+GATE_DISK: Final = 1 << 12  # stop-writes-on-bgsave-error
+GATE_ACL: Final = 1 << 13  # a restricted user
+
+
+class Session(Link):
+    """One client and the context of its commands."""
+
+    def __init__(self, state: ServerState, session_id: int, parser: RequestParser, peer: str, local: str) -> None:
+        super().__init__(state.dispatcher, LANE_CLIENT, peer, local)
+        self.state = state
+        self.session_id = session_id
+        self.parser = parser
+        self.db: Keyspace = state.keyspaces[0]
+        self.database = 0
+        self.now_ms = state.now_ms
+        self.resp = 2
+        self.own_gates = 0
+        self.gates = state.gates
+        # The link to our master: its commands are applied without checks and get no reply.
+        self.is_master_link = False
+        # A blocking command (WAIT, ...) waits; nothing more of this client runs until it ends.
+        self.is_blocked = False
+        # What to propagate instead of the command as it came; None: as it came.
+        self.rewritten: list[list[bytes]] | None = None
+        self.name = b""
+        self.created_ms = state.now_ms
+        self.active_ms = state.now_ms
+
+    def refresh_gates(self) -> None:
+        """Recompute the union after own or server-wide gates changed."""
+        self.gates = 0 if self.is_master_link else self.own_gates | self.state.gates
+
+    def set_own_gate(self, bit: int, is_set: bool) -> None:
+        """Raise or lower a gate of this session alone."""
+        self.own_gates = self.own_gates | bit if is_set else self.own_gates & ~bit
+        self.refresh_gates()
+
+    def execute(self, argv: list[bytes]) -> Reply:
+        """Run a command from inside another one (EXEC, scripts)."""
+        return self.state.dispatcher.execute(self, argv)
+
+    def rewrite(self, *commands: list[bytes]) -> None:
+        """Propagate these commands instead of the one that runs: decisions, not questions."""
+        self.rewritten = list(commands)

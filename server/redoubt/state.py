@@ -1,0 +1,88 @@
+"""What the parts of one server share: configuration, data, links, counters, and the effects of this turn.
+
+There is one `ServerState` for each node. It decides nothing: it is the table on which the parts find one
+another without importing upwards. The node creates it, the dispatcher, replication and cluster put
+themselves into it, the runtime empties `effects` and the dirty lanes at the end of each loop turn.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING
+
+from redoubt.interfaces import LANES, Close, Effect, Link
+
+if TYPE_CHECKING:
+    from redoubt.config import Config
+    from redoubt.data.keyspace import Keyspace
+    from redoubt.hooks import ClusterHook, Dispatcher, ReplicationHook
+    from redoubt.session import Session
+
+
+class Statistics:
+    """Counters since the start or the last CONFIG RESETSTAT, as INFO stats reports them."""
+
+    def __init__(self) -> None:
+        self.connections_received = 0
+        self.connections_rejected = 0
+        self.commands_processed = 0
+        self.net_input_bytes = 0
+        self.net_output_bytes = 0
+        self.keyspace_hits = 0
+        self.keyspace_misses = 0
+        self.expired_keys = 0
+        self.evicted_keys = 0
+        self.error_replies = 0
+        self.sync_full = 0
+        self.sync_partial_ok = 0
+        self.sync_partial_err = 0
+
+
+class ServerState:
+    """The shared state of one server; see the module's docstring."""
+
+    def __init__(self, config: Config, random: Random, start_ms: int) -> None:
+        self.config = config
+        self.random = random
+        self.start_ms = start_ms
+        self.now_ms = start_ms
+        self.run_id = "%040x" % random.getrandbits(160)
+        self.statistics = Statistics()
+        self.keyspaces: list[Keyspace] = []
+        self.sessions: dict[int, Session] = {}
+        self.session_id_next = 1
+        self.effects: list[Effect] = []
+        self.dirty_lanes: list[list[Link]] = [[] for _ in range(LANES)]
+        # Gate bits that hold for every session (see redoubt.session).
+        self.gates = 0
+        # Set by the parts themselves when the node is put together.
+        self.dispatcher: Dispatcher
+        self.replication: ReplicationHook
+        self.cluster: ClusterHook | None = None
+
+    def mark_dirty(self, link: Link) -> None:
+        """Have what stands in `link.out` written at the end of this loop turn."""
+        if not link.is_dirty and not link.is_closed:
+            link.is_dirty = True
+            self.dirty_lanes[link.lane].append(link)
+
+    def send(self, link: Link, data: bytes) -> None:
+        """Append to a link and have it written at the end of this loop turn."""
+        if not link.is_closed:
+            link.out.append(data)
+            self.mark_dirty(link)
+
+    def close(self, link: Link) -> None:
+        """Close a link at once, dropping what is unwritten."""
+        if not link.is_closed:
+            link.is_closed = True
+            self.effects.append(Close(link))
+
+    def set_gate(self, bit: int, is_set: bool) -> None:
+        """Raise or lower a server-wide gate for every session, now and later. Rare, O(sessions)."""
+        if is_set:
+            self.gates |= bit
+        else:
+            self.gates &= ~bit
+        for session in self.sessions.values():
+            session.refresh_gates()
