@@ -1,0 +1,160 @@
+"""The directives of redis.conf that a cluster runs with: set by the operator, defaulted by it, or the user's.
+
+Three rules. What managed mode depends on is reserved: the operator sets it and a spec that names it is refused. What
+is merely a better default in a pod can be changed in `spec.config`. maxmemory follows from the memory limit. Some
+directives the server takes over live (CONFIG SET); the others need a restart and are therefore part of the pod's
+revision.
+
+Used by objects.py (redis.conf), crd.py (the reserved names), plan (live changes) and members.py (`watched`).
+"""
+
+from typing import Final
+
+from . import quantity
+from .names import PORT_BUS, PORT_CLIENT, PORT_METRICS
+from .spec import ClusterSpec, PersistenceMode
+
+MIB: Final = 1024 * 1024
+
+PROCESS_BYTES: Final = 48 * MIB  # the server itself, empty: 45 MiB at most, measured
+BUFFERS_BYTES: Final = 16 * MIB  # client and replica buffers in ordinary operation
+BUFFERS_SHARE: Final = 0.05  # and more of them in a larger pod
+SNAPSHOT_OVERHEAD: Final = 0.25  # old values kept for a forkless snapshot under writes, and fragmentation
+MAXMEMORY_SMALLEST_BYTES: Final = 16 * MIB  # a smaller limit cannot hold a server; better to say so than 0
+
+RESERVED: Final[tuple[str, ...]] = (
+    "await-role",
+    "bind",
+    "bind-source-addr",
+    "cluster-allow-replica-migration",
+    "cluster-announce-bus-port",
+    "cluster-announce-hostname",
+    "cluster-announce-ip",
+    "cluster-announce-port",
+    "cluster-announce-tls-port",
+    "cluster-config-file",
+    "cluster-enabled",
+    "cluster-node-timeout",
+    "cluster-port",
+    "cluster-replica-no-failover",
+    "cluster-replica-validity-factor",
+    "cluster-slave-no-failover",
+    "cluster-slave-validity-factor",
+    "daemonize",
+    "dir",
+    "include",
+    "masterauth",
+    "masterauth-file",
+    "masteruser",
+    "maxmemory",
+    "maxmemory-policy",
+    "metrics-port",
+    "pidfile",
+    "port",
+    "protected-mode",
+    "repl-backlog-ttl",
+    "repl-diskless-sync-delay",
+    "replica-announce-ip",
+    "replica-announce-port",
+    "replicaof",
+    "requirepass",
+    "requirepass-file",
+    "slaveof",
+    "unixsocket",
+    "user",
+)
+
+_RULED: Final[tuple[tuple[str, str], ...]] = (
+    ("port", str(PORT_CLIENT)),
+    ("cluster-port", str(PORT_BUS)),
+    ("metrics-port", str(PORT_METRICS)),
+    ("dir", "/data"),
+    ("cluster-enabled", "yes"),
+    ("cluster-config-file", "/data/nodes.conf"),
+    ("await-role", "yes"),
+    ("cluster-node-timeout", "3000"),
+    ("cluster-allow-replica-migration", "no"),
+    ("cluster-replica-validity-factor", "0"),
+    ("repl-diskless-sync-delay", "0"),
+    ("repl-backlog-ttl", "0"),
+    ("protected-mode", "no"),
+    ("requirepass-file", "/etc/redoubt-auth/password"),
+    ("masterauth-file", "/etc/redoubt-auth/password"),
+)
+
+_DEFAULTED: Final[tuple[tuple[str, str], ...]] = (("cluster-require-full-coverage", "no"),)
+
+_NEEDS_RESTART: Final = frozenset(
+    {
+        "appenddirname",
+        "appendfilename",
+        "databases",
+        "logfile",
+        "rdbfilename",
+        "syslog-enabled",
+        "tcp-backlog",
+    }
+)
+"""Directives of the user that CONFIG SET refuses; every other one is applied live."""
+
+
+def directives(spec: ClusterSpec) -> dict[str, str]:
+    """Every directive of redis.conf for this spec, in the order in which it is written."""
+    written = dict(_RULED)
+    written.update(_DEFAULTED)
+    written.update(live_directives(spec))
+    written.update(restart_directives(spec))
+    return written
+
+
+def live_directives(spec: ClusterSpec) -> dict[str, str]:
+    """What a running server takes over by CONFIG SET."""
+    live = {"maxmemory-policy": spec.memory.eviction_policy.value}
+    maximum = maxmemory_bytes(spec)
+    if maximum is not None:
+        live["maxmemory"] = str(maximum)
+    live.update(_persistence(spec))
+    live.update(_DEFAULTED)
+    live.update({name: value for name, value in spec.config.items() if name not in _NEEDS_RESTART})
+    return live
+
+
+def restart_directives(spec: ClusterSpec) -> dict[str, str]:
+    """What only a new process takes over; part of the pod's revision."""
+    return {name: value for name, value in spec.config.items() if name in _NEEDS_RESTART}
+
+
+def watched(spec: ClusterSpec) -> tuple[str, ...]:
+    """The names to ask each member for (CONFIG GET), to see whether it runs with what is wanted."""
+    return tuple(live_directives(spec))
+
+
+def maxmemory_bytes(spec: ClusterSpec) -> int | None:
+    """maxmemory for the data, or None without a memory limit (the server then takes no limit).
+
+    (limit - process - buffers) / (1 + snapshot overhead), or the share that the spec names.
+    """
+    limit = memory_limit_bytes(spec)
+    if limit is None:
+        return None
+    if spec.memory.percent_of_limit is not None:
+        return limit * spec.memory.percent_of_limit // 100
+    buffers = max(BUFFERS_BYTES, int(limit * BUFFERS_SHARE))
+    for_data = int((limit - PROCESS_BYTES - buffers) / (1 + SNAPSHOT_OVERHEAD))
+    return max(for_data, MAXMEMORY_SMALLEST_BYTES)
+
+
+def memory_limit_bytes(spec: ClusterSpec) -> int | None:
+    """The memory limit of the container `server`, as podTemplate and resources together say."""
+    template = spec.pod_template.resources
+    text = (template.limits.get("memory") if template else None) or spec.resources.limits.get("memory")
+    return None if text is None else quantity.bytes_of(text)
+
+
+def _persistence(spec: ClusterSpec) -> dict[str, str]:
+    mode = spec.persistence_mode
+    if mode is PersistenceMode.AOF:
+        return {"appendonly": "yes", "appendfsync": spec.persistence.fsync.value}
+    if mode is PersistenceMode.NONE:
+        return {"appendonly": "no", "save": ""}
+    return {"appendonly": "no"}
