@@ -1,0 +1,454 @@
+"""One database: the only table of keys, and everything that must happen when a key changes.
+
+The keys lie in tables of small dicts (`redoubt.data.table`): one table, or in cluster mode one for each hash
+slot, so that the slot leads the index and the keys of a slot need no second index. Beside the values each
+bucket holds the expiry times and the access counters of its keys. What this structure gives: inserts of
+bounded cost, SCAN with Redis's guarantee, random keys in O(1), snapshots bucket by bucket, and LRU without a
+clock per key (a key that is used moves to the end of its small dict).
+
+Every change passes through a method of this class, because a change must, in this order: hand the bucket to
+the snapshots that lack it, keep the sums of bytes right, and count in `changes` (the dispatcher propagates a
+command if `changes` moved). A value that changes in place is announced by `begin_change` and settled by
+`end_change`.
+
+Called by the command handlers as `ctx.db`, by eviction, active expiry, replication and the cluster. It reads
+no clock: `now_ms` is passed in, and 0 means that nothing is expired (commands from our master: the master
+decides what has expired). What it does not do: propagate, reply, or decide what to evict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+from redoubt.data.frequency import frequency_after_access
+from redoubt.data.key_slot import SLOT_BITS, SLOTS, key_slot
+from redoubt.data.memory import KEY_OVERHEAD_BYTES, size_of
+from redoubt.data.snapshot_cursor import bucket_items
+from redoubt.data.table import Bucket, Table
+from redoubt.data.text import Value
+
+if TYPE_CHECKING:
+    from redoubt.data.snapshot_cursor import SnapshotCursor
+
+# How the policy of maxmemory wants accesses remembered.
+ACCESS_UNORDERED: Final = 0
+ACCESS_RECENT: Final = 1  # LRU: the order within each bucket
+ACCESS_FREQUENT: Final = 2  # LFU: a counter per key
+
+# A random key is drawn by choosing a bucket and rejecting it in proportion to how empty it is; after this
+# many rejections any non-empty bucket will do (Redis gives up likewise after 100 tries of expired keys).
+RANDOM_TRIES_MAX: Final = 100
+
+
+class Keyspace:
+    """One numbered database; see the module's docstring."""
+
+    def __init__(self, database: int, random: Random, is_cluster: bool) -> None:
+        self.database = database
+        self.random = random
+        self.is_cluster = is_cluster
+        # Called with (database, key) for a key that is found expired; returns whether it may be deleted.
+        # A replica only hides such keys (False) and waits for its master's DEL.
+        self.on_expired: Callable[[int, bytes], bool] | None = None
+        self.changes = 0
+        self.access = ACCESS_UNORDERED
+        # Set by the LFU policies; see redoubt.data.eviction.
+        self.lfu_log_factor = 10
+        self.lfu_decay_minutes = 1
+        self.snapshots: list[SnapshotCursor] = []
+        # The number of the newest snapshot ever begun; a new bucket owes nothing to it.
+        self.snapshot_number = 0
+        self._slot_key = b""
+        self._slot = 0
+        self.tables: list[Table | None] = []
+        self._start_empty()
+
+    def _start_empty(self) -> None:
+        self.key_count = 0
+        self.expiring_count = 0
+        self.key_bytes = 0
+        self.value_bytes = 0
+        # Every bucket of every table, in no order that matters: what random choices are drawn from.
+        self.buckets: list[Bucket] = []
+        # Outside cluster mode this is the one table; in cluster mode it stays empty.
+        self._single = Table(self.snapshot_number)
+        self._enlist(self._single.buckets[0])
+        self.tables = [self._single]
+        if self.is_cluster:
+            self.tables = [None] * SLOTS
+            self.buckets = []
+
+    def __len__(self) -> int:
+        return self.key_count
+
+    # Finding keys.
+
+    def slot_of(self, key: bytes) -> int:
+        """Return the hash slot of `key`; the latest answer is kept, since several parts ask in turn."""
+        if key is not self._slot_key:
+            self._slot = key_slot(key)
+            self._slot_key = key
+        return self._slot
+
+    def table_of(self, key: bytes) -> Table | None:
+        """Return the table that holds `key` or would; None if its slot is empty."""
+        return self.tables[self.slot_of(key)] if self.is_cluster else self._single
+
+    def bucket_of(self, key: bytes) -> Bucket | None:
+        """Return the bucket that holds `key` or would; None if its slot is empty."""
+        table = self.table_of(key)
+        return None if table is None else table.bucket_of(key)
+
+    def lookup(self, key: bytes, now_ms: int) -> Value | None:
+        """Return the value of a key that exists and is not expired, and note the access."""
+        table = self._single
+        if self.is_cluster:
+            slot_table = self.tables[self.slot_of(key)]
+            if slot_table is None:
+                return None
+            table = slot_table
+        bucket = table.bucket_of(key)
+        value = bucket.values.get(key)
+        if value is None:
+            return None
+        if bucket.expiries and self._expire_if_due(bucket, key, now_ms):
+            return None
+        bucket.touched_ms = now_ms
+        if self.access != ACCESS_UNORDERED:
+            self._note_access(bucket, key, value, now_ms)
+        return value
+
+    def peek(self, key: bytes, now_ms: int) -> Value | None:
+        """Like `lookup`, but leave no trace of the access (TYPE, TTL, OBJECT)."""
+        bucket = self.bucket_of(key)
+        if bucket is None:
+            return None
+        value = bucket.values.get(key)
+        if value is None or (bucket.expiries and self._expire_if_due(bucket, key, now_ms)):
+            return None
+        return value
+
+    def get(self, key: bytes) -> Value | None:
+        """Return what the table holds under `key`, expired or not, leaving no trace."""
+        bucket = self.bucket_of(key)
+        return None if bucket is None else bucket.values.get(key)
+
+    def expire_at(self, key: bytes) -> int:
+        """Return the absolute expiry time of `key` in milliseconds, or 0 if it has none."""
+        bucket = self.bucket_of(key)
+        return 0 if bucket is None else bucket.expiries.get(key, 0)
+
+    def _expire_if_due(self, bucket: Bucket, key: bytes, now_ms: int) -> bool:
+        """Say whether `key` has expired; delete it if we are the one who decides."""
+        due_ms = bucket.expiries.get(key, 0)
+        if due_ms == 0 or now_ms <= due_ms:
+            return False
+        self.delete_expired(key)
+        return True
+
+    def delete_expired(self, key: bytes) -> bool:
+        """Delete a key whose time has come, if the one who listens to expiries allows it."""
+        if self.on_expired is not None and not self.on_expired(self.database, key):
+            return False
+        return self.delete(key)
+
+    def _note_access(self, bucket: Bucket, key: bytes, value: Value, now_ms: int) -> None:
+        if self.access == ACCESS_RECENT:
+            del bucket.values[key]
+            bucket.values[key] = value
+        else:
+            packed = bucket.frequencies.get(key, -1)
+            bucket.frequencies[key] = frequency_after_access(
+                packed, now_ms, self.random, self.lfu_log_factor, self.lfu_decay_minutes
+            )
+
+    # Changing keys.
+
+    def set(self, key: bytes, value: Value) -> None:
+        """Store a value under `key`, new or not; an expiry that the key had is dropped."""
+        bucket = self.store(key, value)
+        if bucket.expiries and bucket.expiries.pop(key, 0):
+            self.expiring_count -= 1
+
+    def store(self, key: bytes, value: Value) -> Bucket:
+        """Store a value under `key`, new or not, keeping an expiry that the key has; return its bucket."""
+        table = self._single
+        if self.is_cluster:
+            table = self._table_for(key)
+        bucket = table.bucket_of(key)
+        if self.snapshots and bucket.saved_by < self.snapshot_number:
+            self.save_bucket(bucket, table)
+        values = bucket.values
+        old = values.get(key)
+        if old is not None:
+            self.value_bytes += size_of(value) - size_of(old)
+            if self.access == ACCESS_RECENT:
+                del values[key]
+            values[key] = value
+        else:
+            self.value_bytes += size_of(value)
+            self.key_bytes += KEY_OVERHEAD_BYTES + len(key)
+            values[key] = value
+            self.key_count += 1
+            table.key_count += 1
+            if table.wants_split():
+                self._split(table)
+                bucket = table.bucket_of(key)
+        self.changes += 1
+        return bucket
+
+    def begin_change(self, key: bytes) -> int:
+        """Announce that the value of `key` changes in place; return its size for `end_change`."""
+        table = self.table_of(key)
+        assert table is not None
+        bucket = table.bucket_of(key)
+        if bucket.saved_by < self.snapshot_number and self.snapshots:
+            self.save_bucket(bucket, table)
+        return size_of(bucket.values[key])
+
+    def end_change(self, value: Value, size_before: int) -> None:
+        """Settle a change in place that `begin_change` announced."""
+        self.value_bytes += size_of(value) - size_before
+        self.changes += 1
+
+    def delete(self, key: bytes) -> bool:
+        """Remove `key`, expired or not; say whether it was there."""
+        table = self.table_of(key)
+        if table is None:
+            return False
+        bucket = table.bucket_of(key)
+        value = bucket.values.get(key)
+        if value is None:
+            return False
+        if self.snapshots and bucket.saved_by < self.snapshot_number:
+            self.save_bucket(bucket, table)
+        del bucket.values[key]
+        self.value_bytes -= size_of(value)
+        self.key_bytes -= KEY_OVERHEAD_BYTES + len(key)
+        if bucket.expiries and bucket.expiries.pop(key, 0):
+            self.expiring_count -= 1
+        if bucket.frequencies:
+            bucket.frequencies.pop(key, 0)
+        self.key_count -= 1
+        table.key_count -= 1
+        if table.key_count == 0 and self.is_cluster:
+            self._drop_table(self.slot_of(key))
+        elif table.wants_merge():
+            self._merge(table)
+        self.changes += 1
+        return True
+
+    def set_expire(self, key: bytes, due_ms: int) -> None:
+        """Let an existing `key` expire at an absolute time in milliseconds."""
+        bucket = self._bucket_to_change(key)
+        assert key in bucket.values
+        if key not in bucket.expiries:
+            self.expiring_count += 1
+        bucket.expiries[key] = due_ms
+        self.changes += 1
+
+    def persist(self, key: bytes) -> bool:
+        """Drop the expiry of `key`; say whether it had one."""
+        if self.expire_at(key) == 0:
+            return False
+        del self._bucket_to_change(key).expiries[key]
+        self.expiring_count -= 1
+        self.changes += 1
+        return True
+
+    def flush(self) -> None:
+        """Remove every key at once; snapshots under way keep the old tables."""
+        for table in self.tables:
+            if table is not None:
+                table.detached_at = self.snapshot_number
+        self.changes += 1
+        self._start_empty()
+
+    def swap(self, other: Keyspace) -> None:
+        """Exchange the contents of two databases; sessions keep their keyspace objects."""
+        self.tables, other.tables = other.tables, self.tables
+        self._single, other._single = other._single, self._single
+        self.buckets, other.buckets = other.buckets, self.buckets
+        self.key_count, other.key_count = other.key_count, self.key_count
+        self.expiring_count, other.expiring_count = other.expiring_count, self.expiring_count
+        self.key_bytes, other.key_bytes = other.key_bytes, self.key_bytes
+        self.value_bytes, other.value_bytes = other.value_bytes, self.value_bytes
+        self.snapshots, other.snapshots = other.snapshots, self.snapshots
+        self.snapshot_number, other.snapshot_number = other.snapshot_number, self.snapshot_number
+        for cursor in self.snapshots:
+            cursor.keyspace = self
+        for cursor in other.snapshots:
+            cursor.keyspace = other
+        self.changes += 1
+        other.changes += 1
+
+    def _bucket_to_change(self, key: bytes) -> Bucket:
+        table = self.table_of(key)
+        assert table is not None
+        bucket = table.bucket_of(key)
+        if self.snapshots and bucket.saved_by < self.snapshot_number:
+            self.save_bucket(bucket, table)
+        return bucket
+
+    def _table_for(self, key: bytes) -> Table:
+        """Return the table of the key's slot, which is created if the slot was empty."""
+        slot = self.slot_of(key)
+        table = self.tables[slot]
+        if table is None:
+            table = Table(self.snapshot_number)
+            self.tables[slot] = table
+            self._enlist(table.buckets[0])
+        return table
+
+    def _drop_table(self, slot: int) -> None:
+        """Forget the table of a slot without keys."""
+        table = self.tables[slot]
+        assert table is not None
+        for bucket in table.buckets:
+            self._delist(bucket)
+        self.tables[slot] = None
+
+    def _split(self, table: Table) -> None:
+        if self.snapshots and table.split_source().saved_by < self.snapshot_number:
+            self.save_bucket(table.split_source(), table)
+        self._enlist(table.split())
+
+    def _merge(self, table: Table) -> None:
+        if self.snapshots:
+            for bucket in (table.merge_target(), table.buckets[-1]):
+                if bucket.saved_by < self.snapshot_number:
+                    self.save_bucket(bucket, table)
+        self._delist(table.merge())
+
+    def _enlist(self, bucket: Bucket) -> None:
+        bucket.place = len(self.buckets)
+        self.buckets.append(bucket)
+
+    def _delist(self, bucket: Bucket) -> None:
+        last = self.buckets.pop()
+        if last is not bucket:
+            self.buckets[bucket.place] = last
+            last.place = bucket.place
+
+    # Walking through keys.
+
+    def scan(self, cursor: int, count: int) -> tuple[int, list[bytes]]:
+        """Return the next cursor (0 at the end) and the keys of as many buckets as hold about `count` keys.
+
+        A key that exists throughout an iteration is returned at least once in it. The caller filters what
+        has expired. In cluster mode the low bits of the cursor are the slot.
+        """
+        keys: list[bytes] = []
+        if not self.is_cluster:
+            # Redis: at most ten buckets are visited for each key asked for, however sparse the table.
+            steps = count * 10
+            while steps > 0:
+                cursor = self._single.scan(cursor, keys)
+                steps -= 1
+                if cursor == 0 or len(keys) >= count:
+                    break
+            return cursor, keys
+        slot = cursor & (SLOTS - 1)
+        cursor >>= SLOT_BITS
+        while slot < SLOTS:
+            table = self.tables[slot]
+            cursor = 0 if table is None else table.scan(cursor, keys)
+            if cursor == 0:
+                slot += 1
+            if len(keys) >= count:
+                break
+        return (0 if slot >= SLOTS else cursor << SLOT_BITS | slot), keys
+
+    def random_bucket(self) -> Bucket:
+        """Return a bucket drawn evenly from all; the keyspace must not be empty."""
+        return self.buckets[int(self.random.random() * len(self.buckets))]
+
+    def random_key(self) -> bytes | None:
+        """Return a key drawn evenly from all, expired ones included; None if there is none."""
+        if self.key_count == 0:
+            return None
+        for _ in range(RANDOM_TRIES_MAX):
+            bucket = self.random_bucket()
+            place = int(self.random.random() * 128)
+            # A bucket beyond 128 keys (a half of a table that shrinks slowly) is rare and small bias.
+            if len(bucket.values) > 128:
+                place = int(self.random.random() * len(bucket.values))
+            if place < len(bucket.values):
+                return _key_at(bucket, place)
+        for bucket in self.buckets:
+            if bucket.values:
+                return _key_at(bucket, 0)
+        return None
+
+    def all_keys(self) -> list[bytes]:
+        """Return every key, expired ones included, O(n)."""
+        keys: list[bytes] = []
+        for bucket in self.buckets:
+            keys.extend(bucket.values)
+        return keys
+
+    # Slots (cluster mode).
+
+    def keys_in_slot(self, slot: int, count: int) -> list[bytes]:
+        """Return up to `count` keys of the slot."""
+        keys: list[bytes] = []
+        table = self.tables[slot]
+        if table is not None:
+            for bucket in table.buckets:
+                keys.extend(bucket.values)
+                if len(keys) >= count:
+                    break
+        return keys[: max(count, 0)]
+
+    def count_in_slot(self, slot: int) -> int:
+        """Return the number of keys of the slot."""
+        table = self.tables[slot]
+        return 0 if table is None else table.key_count
+
+    def delete_slot(self, slot: int) -> int:
+        """Remove every key of the slot; return how many there were."""
+        table = self.tables[slot]
+        if table is None:
+            return 0
+        table.detached_at = self.snapshot_number
+        for bucket in table.buckets:
+            for key, value in bucket.values.items():
+                self.key_bytes -= KEY_OVERHEAD_BYTES + len(key)
+                self.value_bytes -= size_of(value)
+            self.expiring_count -= len(bucket.expiries)
+        self.key_count -= table.key_count
+        self._drop_table(slot)
+        self.changes += 1
+        return table.key_count
+
+    # Snapshots.
+
+    def begin_snapshot(self, cursor: SnapshotCursor) -> int:
+        """Note a new snapshot and return its number (called by the cursor itself)."""
+        self.snapshot_number += 1
+        self.snapshots.append(cursor)
+        return self.snapshot_number
+
+    def end_snapshot(self, cursor: SnapshotCursor) -> None:
+        """Forget a snapshot that is complete or given up."""
+        self.snapshots.remove(cursor)
+
+    def save_bucket(self, bucket: Bucket, table: Table) -> None:
+        """Hand a bucket to every snapshot that lacks it; called before its first change."""
+        newest = self.snapshot_number if table.detached_at < 0 else table.detached_at
+        items = bucket_items(bucket)
+        for cursor in self.snapshots:
+            if bucket.saved_by < cursor.number <= newest:
+                cursor.take(items)
+        bucket.saved_by = newest
+
+
+def _key_at(bucket: Bucket, place: int) -> bytes:
+    """Return the key at `place` in the order of the bucket."""
+    for key in bucket.values:
+        if place == 0:
+            return key
+        place -= 1
+    raise AssertionError("place lies behind the bucket's last key")
