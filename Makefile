@@ -32,7 +32,7 @@ $(COMPILED)/.installed: pyproject.toml setup.py tools/install $(shell find serve
 	@PYTHON=$(PYTHON) REDOUBT_MYPYC=1 tools/install $(COMPILED) && touch $@
 
 demo: $(VENV)/.installed ## the main job: a control plane, the operator, one resource, a killed master
-	@$(BIN)/python -u tests/e2e/demo.py
+	@$(BIN)/python -u -m devcluster.demo
 
 check: $(VENV)/.installed ## the fast loop: format, lint, types, layers, tidy, unit tests
 	@$(BIN)/ruff format --check --quiet $(SOURCES) || { echo "run: make format"; exit 1; }

@@ -142,7 +142,11 @@ def test_no_path_of_one_machine_is_written_down() -> None:
 
 
 def test_tests_are_no_packages_and_the_operator_folder_shadows_nothing() -> None:
-    strays = [*ROOT.glob("tests/**/__init__.py"), ROOT / "operator" / "__init__.py", ROOT / "tests" / "operator"]
+    strays = [
+        *ROOT.glob("tests/**/__init__.py"),
+        ROOT / "operator" / "__init__.py",
+        ROOT / "tests" / "operator",
+    ]
     assert [str(path) for path in strays if path.exists()] == []
 
 

@@ -1,0 +1,226 @@
+"""Redoubt on a Kubernetes: the operator installed from manifests/, one RedoubtCluster, and what people ask of it.
+
+`Deployment` works on any `Platform` (a devcluster, or a real node through its kubeconfig): it applies the
+manifests exactly as an administrator would, applies a resource, waits, and answers where the master of a shard is.
+The demo, the end-to-end tests and the benchmark share it. It knows nothing of how processes run.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import redis
+from redis.cluster import ClusterNode, RedisCluster
+
+from devcluster.faults import Faults
+from devcluster.writer import ShardWriter, tag_of_slots
+
+REPOSITORY: Final = Path(__file__).resolve().parent.parent
+MANIFESTS: Final = REPOSITORY / "manifests"
+OPERATOR_NAMESPACE: Final = "redoubt-system"
+CLIENT_PORT: Final = 6379
+METRICS_PORT: Final = 9121
+
+
+class Platform(Protocol):
+    """A Kubernetes with kubectl and faults; `DevCluster` and `Realnode` are two."""
+
+    faults: Faults
+
+    def kubectl(
+        self, *arguments: str, input: str | None = None, check: bool = True, timeout_s: float = 120
+    ) -> str:
+        """Run kubectl as the administrator and return its output."""
+        ...
+
+
+class Deployment:
+    """One RedoubtCluster on a platform."""
+
+    def __init__(self, platform: Platform, name: str = "demo", namespace: str = "default") -> None:
+        self.platform = platform
+        self.name = name
+        self.namespace = namespace
+        self._password = ""
+
+    def install_operator(self, wait: bool = True) -> None:
+        """Apply manifests/ and wait until an operator leads."""
+        self.platform.kubectl("apply", "-k", str(MANIFESTS))
+        self.platform.kubectl(
+            "wait", "--for=condition=Established", "crd/redoubtclusters.redoubt.dev", "--timeout=60s"
+        )
+        if wait:
+            self.scale_operator(None)
+
+    def scale_operator(self, replicas: int | None) -> None:
+        """Set the number of operator pods (None: leave it) and wait until they run."""
+        target = ["deployment/redoubt-operator", "-n", OPERATOR_NAMESPACE]
+        if replicas is not None:
+            self.platform.kubectl("scale", *target, f"--replicas={replicas}")
+        if replicas == 0:
+            self.wait_until(lambda: not self._operator_pods(), 60, "operator pods are gone")
+        else:
+            self.platform.kubectl("rollout", "status", *target, "--timeout=120s")
+
+    def apply(self, **spec: Any) -> float:
+        """Apply the resource with this spec; return the monotonic time of the apply."""
+        resource = {
+            "apiVersion": "redoubt.dev/v1alpha1",
+            "kind": "RedoubtCluster",
+            "metadata": {"name": self.name, "namespace": self.namespace},
+            "spec": spec,
+        }
+        began = time.monotonic()
+        self.platform.kubectl("apply", "-f", "-", input=json.dumps(resource))
+        return began
+
+    def delete(self) -> None:
+        """Delete the resource, its volumes too, and wait until its pods are gone."""
+        self.platform.kubectl("delete", "rdc", self.name, "-n", self.namespace, "--ignore-not-found")
+        self.wait_until(lambda: not self.pods(), 90, f"pods of {self.name} are gone")
+        selector = f"redoubt.dev/cluster={self.name}"
+        self.platform.kubectl("delete", "pvc", "-n", self.namespace, "-l", selector, "--wait=false")
+        self._password = ""
+
+    def wait_ready(self, timeout_s: float = 120) -> None:
+        """Wait for condition Ready as a person would, with kubectl."""
+        self.platform.kubectl(
+            "wait",
+            "--for=condition=Ready",
+            f"rdc/{self.name}",
+            "-n",
+            self.namespace,
+            f"--timeout={int(timeout_s)}s",
+            timeout_s=timeout_s + 10,
+        )
+
+    def resource(self) -> dict[str, Any]:
+        """Read the resource as the API server has it now."""
+        parsed: dict[str, Any] = json.loads(
+            self.platform.kubectl("get", "rdc", self.name, "-n", self.namespace, "-o", "json")
+        )
+        return parsed
+
+    def condition(self, kind: str) -> str:
+        """Read the status of a condition: True, False, Unknown, or empty."""
+        conditions = self.resource().get("status", {}).get("conditions", [])
+        return next((str(each["status"]) for each in conditions if each["type"] == kind), "")
+
+    def pods(self) -> list[dict[str, Any]]:
+        """List the cluster's pods by name."""
+        text = self.platform.kubectl(
+            "get", "pods", "-n", self.namespace, "-l", f"redoubt.dev/cluster={self.name}", "-o", "json"
+        )
+        items: list[dict[str, Any]] = json.loads(text)["items"]
+        return items
+
+    def pods_of(self, shard: int) -> list[dict[str, Any]]:
+        """List the pods of one shard."""
+        return [
+            pod for pod in self.pods() if pod["metadata"]["labels"].get("redoubt.dev/shard") == str(shard)
+        ]
+
+    def addresses(self, shard: int | None = None) -> list[tuple[str, int]]:
+        """List the client addresses of the pods that have one."""
+        pods = self.pods() if shard is None else self.pods_of(shard)
+        return [(pod["status"]["podIP"], CLIENT_PORT) for pod in pods if pod["status"].get("podIP")]
+
+    @property
+    def password(self) -> str:
+        """The password from the resource's Secret."""
+        if not self._password:
+            reference = self.resource()["spec"].get("auth", {}).get("secretName") or f"{self.name}-auth"
+            encoded = self.platform.kubectl(
+                "get", "secret", reference, "-n", self.namespace, "-o", "jsonpath={.data.password}"
+            )
+            self._password = base64.b64decode(encoded).decode()
+        return self._password
+
+    def client(self, host: str, port: int = CLIENT_PORT) -> redis.Redis:
+        """Connect to one member."""
+        return redis.Redis(host=host, port=port, password=self.password, socket_timeout=5, protocol=2)
+
+    def cluster_client(self) -> RedisCluster:
+        """Connect as applications do: redis-py's own cluster client with its defaults."""
+        nodes = [ClusterNode(host, port) for host, port in self.addresses()]
+        return RedisCluster(startup_nodes=nodes, password=self.password)
+
+    def member_status(self, host: str) -> dict[str, str]:
+        """Ask one member for REDOUBT STATUS."""
+        flat = self.client(host).execute_command("REDOUBT", "STATUS")
+        texts = [item.decode() if isinstance(item, bytes) else str(item) for item in flat]
+        return dict(zip(texts[::2], texts[1::2], strict=True))
+
+    def master_of(self, shard: int) -> dict[str, Any]:
+        """Find the pod that serves a shard as its master now, by asking the members."""
+        for pod in self.pods_of(shard):
+            address = pod["status"].get("podIP")
+            if not address:
+                continue
+            try:
+                status = self.member_status(address)
+            except (redis.exceptions.RedisError, OSError):
+                continue
+            if status["role"] == "master" and status["phase"] == "assigned" and int(status["slots"]) > 0:
+                return pod
+        raise LookupError(f"no master of shard {shard} found")
+
+    def are_replicas_synced(self) -> bool:
+        """Say whether every pod answers, every shard has its master, and every replica is in sync."""
+        pods = self.pods()
+        try:
+            states = [self.member_status(pod["status"]["podIP"]) for pod in pods]
+        except (redis.exceptions.RedisError, OSError, KeyError):
+            return False
+        replicas = [state for state in states if state["role"] == "replica"]
+        masters = [state for state in states if state["role"] == "master" and state["phase"] == "assigned"]
+        spec = self.resource()["spec"]
+        wanted = int(spec.get("shards", 3))
+        return (
+            len(masters) == wanted
+            and len(replicas) == wanted * int(spec.get("replicasPerShard", 1))
+            and all(state["synced"] == "1" and state["link-up"] == "1" for state in replicas)
+        )
+
+    def wait_synced(self, timeout_s: float = 60) -> None:
+        """Wait until every replica is in sync."""
+        self.wait_until(self.are_replicas_synced, timeout_s, "every replica is in sync")
+
+    def slots_of(self, shard: int) -> tuple[int, int]:
+        """Return the first slot range of a shard's master."""
+        host = self.master_of(shard)["status"]["podIP"]
+        for first, last, master, *_ in self.client(host).execute_command("CLUSTER", "SLOTS"):
+            if master[0].decode() == host:
+                return int(first), int(last)
+        raise LookupError(f"shard {shard} has no slots")
+
+    def writer(self, shard: int, **options: Any) -> ShardWriter:
+        """Make a writer for one shard; its addresses are looked up once, pods keep them over a restart."""
+        known = self.addresses(shard)
+        return ShardWriter(lambda: known, self.password, tag_of_slots(*self.slots_of(shard)), **options)
+
+    def missing_keys(self, writer: ShardWriter) -> list[str]:
+        """List the acknowledged keys of a writer that the cluster no longer has."""
+        client = self.cluster_client()
+        try:
+            return writer.missing(client.get)
+        finally:
+            client.close()
+
+    def wait_until(self, condition: Callable[[], Any], timeout_s: float, what: str) -> float:
+        """Wait until a condition holds; return the seconds that took."""
+        began = time.monotonic()
+        while not condition():
+            if time.monotonic() - began > timeout_s:
+                raise TimeoutError(f"not within {timeout_s} s: {what}")
+            time.sleep(0.1)
+        return time.monotonic() - began
+
+    def _operator_pods(self) -> list[Any]:
+        text = self.platform.kubectl("get", "pods", "-n", OPERATOR_NAMESPACE, "-o", "json")
+        return [pod for pod in json.loads(text)["items"] if "operator" in pod["metadata"]["name"]]

@@ -1,0 +1,418 @@
+"""A whole cluster in one process: several Nodes on a fake network, fake disks and one fake clock.
+
+The world drives exactly the seam that the runtime drives (`Node.accepted`, `opened`, `received`, `closed`,
+`tick`, `take_effects`, the dirty lanes), so that what is proved here is the product's own code. Every source
+of chance is one seeded `Random`: a seed reproduces a run to the last byte. Time is whole milliseconds and
+only moves when nothing is left to do at the present one.
+
+Faults are methods: `kill` (SIGKILL: what was handed to the kernel is still delivered, then the streams end
+and new connections are refused), `start` (the container is back, same address, same disk), `lose_disk`,
+`freeze` and `thaw` (SIGSTOP: the kernel acknowledges, nobody reads), `cut` and `heal` (a partition: bytes are
+held back as TCP would retransmit them; dials time out).
+
+The idea is FoundationDB's simulation and TigerBeetle's simulator; see `test_*.py` beside this module for the
+properties.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from random import Random
+
+from redoubt.config import Config
+from redoubt.interfaces import (
+    LISTEN_BUS,
+    LISTEN_CLIENT,
+    Close,
+    CloseListener,
+    Dial,
+    Effect,
+    Exit,
+    Link,
+    OpenListener,
+    ReadFile,
+    SaveFile,
+    Sleep,
+)
+from redoubt.node import Node
+
+CLIENT_PORT = 6379
+BUS_PORT = 16379
+# One way; a switch in one rack stays below, a zone crossing reaches it.
+LATENCY_MS_MAX = 2
+
+
+class Stream:
+    """One direction pair of a TCP connection between two hosts, or between a test's client and a host."""
+
+    def __init__(self, near: End, far: End) -> None:
+        self.ends = (near, far)
+        near.other, far.other = far, near
+
+
+class End:
+    """One end of a stream: the host's link, or a test client's inbox."""
+
+    def __init__(self, host: Host | None, link: Link | None) -> None:
+        self.host = host
+        self.link = link
+        self.incarnation = host.incarnation if host else 0
+        self.inbox = b""  # what a test client has received
+        self.is_closed = False
+        self.deliver_ms = 0  # when the last byte or the end arrives: streams are first in, first out
+        self.other: End
+
+    def is_alive(self) -> bool:
+        """Say whether the process that opened this end still runs."""
+        return self.host is None or (self.host.node is not None and self.host.incarnation == self.incarnation)
+
+
+class Host:
+    """One address: a disk that survives, and at most one process."""
+
+    def __init__(self, address: str, config: dict[str, str]) -> None:
+        self.address = address
+        self.config = config
+        self.disk: dict[str, bytes] = {}
+        self.node: Node | None = None
+        self.incarnation = 0
+        self.listening: set[int] = set()
+        self.ends: list[End] = []
+        self.is_frozen = False
+        self.is_busy_until_ms = 0
+        self.deferred: list[Callable[[], None]] = []
+        self.exit_code: int | None = None
+
+
+class World:
+    """The hosts, the network between them, and the clock."""
+
+    def __init__(self, seed: int, start_ms: int = 1_700_000_000_000) -> None:
+        self.random = Random(seed)
+        self.now_ms = start_ms
+        self.hosts: dict[str, Host] = {}
+        self.cuts: set[frozenset[str]] = set()
+        self.held: list[tuple[frozenset[str], Callable[[], None]]] = []
+        self._queue: list[tuple[int, int, Callable[[], None]]] = []
+        self._sequence = 0
+        # Called with the world after every event: the invariants that must never break, not even briefly.
+        self.watchers: list[Callable[[World], None]] = []
+
+    # -- hosts and faults
+
+    def add(self, address: str, **config: str) -> Host:
+        """Create a host and start its process; directive names are given with underscores."""
+        directives = {name.replace("_", "-"): value for name, value in config.items()}
+        self.hosts[address] = Host(address, directives)
+        self.start(address)
+        return self.hosts[address]
+
+    def start(self, address: str) -> None:
+        """Start the process of a host on whatever its disk holds."""
+        host = self.hosts[address]
+        assert host.node is None, f"{address} runs already"
+        host.incarnation += 1
+        host.exit_code = None
+        host.is_frozen = False
+        config = Config()
+        for name, value in {
+            "cluster-enabled": "yes",
+            "cluster-announce-ip": address,
+            "port": str(CLIENT_PORT),
+            "cluster-port": str(BUS_PORT),
+            "dir": "/data",
+            "save": "",
+            **host.config,
+        }.items():
+            config.set_from_start(name, [value])
+        host.listening = set()
+        host.node = Node(config, Random(self.random.getrandbits(64)), self.now_ms)
+        host.node.start(host.disk.get("/data/nodes.conf", b""), self.now_ms)
+        self._turn(host)
+        self._schedule_tick(host)
+
+    def kill(self, address: str) -> None:
+        """End the process as SIGKILL does: unflushed replies are gone, sent bytes still arrive."""
+        host = self.hosts[address]
+        host.node = None
+        host.listening = set()
+        host.deferred = []
+        ends, host.ends = host.ends, []
+        for end in ends:
+            self._end_stream(end)
+
+    def lose_disk(self, address: str) -> None:
+        """Forget every file of a host (a pod without a volume that was replaced)."""
+        self.hosts[address].disk = {}
+
+    def freeze(self, address: str) -> None:
+        """Stop the process without ending it (SIGSTOP); its kernel goes on accepting."""
+        self.hosts[address].is_frozen = True
+
+    def thaw(self, address: str) -> None:
+        """Let a frozen process go on; what arrived meanwhile is handed over now."""
+        host = self.hosts[address]
+        host.is_frozen = False
+        deferred, host.deferred = host.deferred, []
+        for event in deferred:
+            self.after(0, event)
+        self._schedule_tick(host)
+
+    def cut(self, first: str, second: str) -> None:
+        """Partition two hosts from one another."""
+        self.cuts.add(frozenset((first, second)))
+
+    def heal(self) -> None:
+        """End every partition; what was held back is delivered."""
+        self.cuts.clear()
+        held, self.held = self.held, []
+        for _pair, event in held:
+            self.after(0, event)
+
+    # -- time
+
+    def after(self, delay_ms: int, event: Callable[[], None]) -> None:
+        """Have `event` happen `delay_ms` from now."""
+        self._sequence += 1
+        heapq.heappush(self._queue, (self.now_ms + delay_ms, self._sequence, event))
+
+    def run(self, duration_ms: int) -> None:
+        """Let the world go on for a time."""
+        self._run_until_ms(self.now_ms + duration_ms, lambda: False)
+
+    def run_until(self, condition: Callable[[], bool], limit_ms: int, what: str = "") -> int:
+        """Let the world go on until the condition holds; return the milliseconds that passed."""
+        began_ms = self.now_ms
+        if not self._run_until_ms(self.now_ms + limit_ms, condition):
+            raise AssertionError(f"not within {limit_ms} ms: {what or condition}")
+        return self.now_ms - began_ms
+
+    def _run_until_ms(self, end_ms: int, condition: Callable[[], bool]) -> bool:
+        while not condition():
+            if not self._queue or self._queue[0][0] > end_ms:
+                self.now_ms = end_ms
+                return condition()
+            self.now_ms, _, event = heapq.heappop(self._queue)
+            event()
+            for watcher in self.watchers:
+                watcher(self)
+        return True
+
+    def _schedule_tick(self, host: Host) -> None:
+        incarnation = host.incarnation
+
+        def tick() -> None:
+            if host.node is None or host.incarnation != incarnation or host.is_frozen:
+                return
+            host.node.tick(self.now_ms)
+            self._turn(host)
+            if host.node is not None:
+                self.after(max(1, host.node.next_tick_ms() - self.now_ms), tick)
+
+        self.after(1, tick)
+
+    # -- one loop turn of one process
+
+    def _on(self, end: End, event: Callable[[Node, Link], None]) -> None:
+        """Hand something to the process at this end, now or when it thaws, and finish its loop turn."""
+        host, link = end.host, end.link
+        assert host is not None and link is not None
+
+        def act() -> None:
+            if end.is_alive() and host.node is not None and not end.is_closed:
+                event(host.node, link)
+                self._turn(host)
+
+        if host.is_frozen:
+            host.deferred.append(act)
+        else:
+            act()
+
+    def _turn(self, host: Host) -> None:
+        """Do what the runtime does at the end of a loop turn: effects in order, then the lanes."""
+        node = host.node
+        while node is not None:
+            effects = node.take_effects()
+            exits = [effect for effect in effects if isinstance(effect, Exit)]
+            for effect in effects:
+                self._fulfil(host, node, effect)
+            self._flush(host, node)
+            if exits:
+                host.exit_code = exits[0].code
+                self.kill(host.address)
+                return
+            if not effects:
+                return
+
+    def _flush(self, host: Host, node: Node) -> None:
+        for lane in node.state.dirty_lanes:
+            links, lane[:] = list(lane), []
+            for link in links:
+                link.is_dirty = False
+                data = b"".join(link.out)
+                link.out.clear()
+                end = link.handle
+                if isinstance(end, End) and not end.is_closed:
+                    if data:
+                        self._send(end, data)
+                    if link.closes_after_flush:
+                        self._close(end)
+
+    def _fulfil(self, host: Host, node: Node, effect: Effect) -> None:
+        if isinstance(effect, SaveFile):
+            host.disk[effect.path] = b"".join(effect.chunks)
+            effect.job.done("", self.now_ms)
+        elif isinstance(effect, Dial):
+            self._dial(host, effect)
+        elif isinstance(effect, Close):
+            if isinstance(effect.link.handle, End):
+                self._close(effect.link.handle)
+            else:
+                effect.link.owner.closed(effect.link, self.now_ms)
+        elif isinstance(effect, OpenListener):
+            host.listening.add(effect.kind)
+        elif isinstance(effect, CloseListener):
+            host.listening.discard(effect.kind)
+        elif isinstance(effect, ReadFile):
+            data = host.disk.get(effect.path)
+            if data:
+                effect.job.chunk(data, self.now_ms)
+            effect.job.done("" if data is not None else "No such file or directory", self.now_ms)
+        elif isinstance(effect, Sleep):
+            host.is_frozen = True
+            self.after(effect.duration_ms, lambda: self.thaw(host.address))
+        else:
+            assert isinstance(effect, Exit), effect
+
+    # -- the network
+
+    def _latency_ms(self) -> int:
+        return self.random.randint(0, LATENCY_MS_MAX)
+
+    def _across(self, near: End, far: End, event: Callable[[], None]) -> None:
+        """Deliver an event to the far end in order, or hold it back while the hosts are partitioned."""
+        far.deliver_ms = max(far.deliver_ms, self.now_ms + self._latency_ms())
+
+        def arrive() -> None:
+            pair = self._pair(near, far)
+            if pair in self.cuts:
+                self.held.append((pair, event))
+            else:
+                event()
+
+        self.after(far.deliver_ms - self.now_ms, arrive)
+
+    @staticmethod
+    def _pair(near: End, far: End) -> frozenset[str]:
+        return frozenset(end.host.address if end.host else "client" for end in (near, far))
+
+    def _send(self, near: End, data: bytes) -> None:
+        far = near.other
+
+        def arrive() -> None:
+            if far.host is None:
+                far.inbox += data
+            elif far.is_alive():
+                self._on(far, lambda node, link: node.received(link, data, self.now_ms))
+
+        self._across(near, far, arrive)
+
+    def _close(self, end: End) -> None:
+        """Close one end ourselves: our owner is told, the other end learns after what was sent."""
+        if end.is_closed:
+            return
+        host, link = end.host, end.link
+        self._end_stream(end)
+        if host is not None and link is not None and end in host.ends:
+            host.ends.remove(end)
+        if host is not None and link is not None and host.node is not None and end.is_alive():
+            host.node.closed(link, self.now_ms)
+
+    def _end_stream(self, end: End) -> None:
+        end.is_closed = True
+        far = end.other
+
+        def arrive() -> None:
+            if far.is_closed:
+                return
+            if far.host is None:
+                far.is_closed = True
+                return
+
+            def tell(node: Node, link: Link) -> None:
+                far.is_closed = True
+                if far.host is not None and far in far.host.ends:
+                    far.host.ends.remove(far)
+                node.closed(link, self.now_ms)
+
+            self._on(far, tell)
+
+        self._across(end, far, arrive)
+
+    def _dial(self, host: Host, dial: Dial) -> None:
+        incarnation = host.incarnation
+        target = self.hosts.get(dial.host)
+        kind = {CLIENT_PORT: LISTEN_CLIENT, BUS_PORT: LISTEN_BUS}.get(dial.port)
+        pair = frozenset((host.address, dial.host))
+
+        def fail(is_refused: bool) -> None:
+            if host.node is not None and host.incarnation == incarnation and not dial.link.is_closed:
+                dial.link.is_closed = True
+                host.node.failed(dial.link, is_refused, self.now_ms)
+                self._turn(host)
+
+        def connect() -> None:
+            if host.node is None or host.incarnation != incarnation or dial.link.is_closed:
+                return
+            if target is None or pair in self.cuts:
+                self.after(dial.timeout_ms, lambda: fail(False))
+            elif kind is None or kind not in target.listening or target.node is None:
+                self.after(self._latency_ms(), lambda: fail(True))
+            else:
+                self._connect(host, target, kind, dial.link)
+
+        self.after(self._latency_ms(), connect)
+
+    def _connect(self, host: Host, target: Host, kind: int, link: Link) -> None:
+        near, far = End(host, link), End(target, None)
+        Stream(near, far)
+        port = 30_000 + self.random.randrange(30_000)
+        self._accept(target, far, kind, f"{host.address}:{port}")
+        link.peer = f"{target.address}:{CLIENT_PORT if kind == LISTEN_CLIENT else BUS_PORT}"
+        link.local = f"{host.address}:{port}"
+        link.handle = near
+        host.ends.append(near)
+        self._on(near, lambda node, dialled: node.opened(dialled, self.now_ms))
+
+    def _accept(self, target: Host, far: End, kind: int, peer: str) -> None:
+        def accept() -> None:
+            if target.node is None or not far.is_alive():
+                return
+            local = f"{target.address}:{CLIENT_PORT if kind == LISTEN_CLIENT else BUS_PORT}"
+            far.link = target.node.accepted(kind, peer, local, self.now_ms)
+            far.link.handle = far
+            target.ends.append(far)
+            self._turn(target)
+
+        if target.is_frozen:
+            target.deferred.append(accept)
+        else:
+            accept()
+
+    # -- clients of the tests
+
+    def connect(self, address: str) -> End | None:
+        """Open a client connection to a host; None if it is refused."""
+        target = self.hosts[address]
+        if target.node is None or LISTEN_CLIENT not in target.listening:
+            return None
+        near, far = End(None, None), End(target, None)
+        Stream(near, far)
+        self._accept(target, far, LISTEN_CLIENT, "10.9.9.9:40000")
+        return near
+
+    def send(self, client: End, data: bytes) -> None:
+        """Send bytes on a client's connection."""
+        if not client.is_closed:
+            self._send(client, data)
