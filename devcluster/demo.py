@@ -1,9 +1,10 @@
 """The main job, shown from beginning to end: `make demo`.
 
-A real Kubernetes control plane starts on loopback, the operator is installed from manifests/, one RedoubtCluster is
-applied, and a cluster of three shards serves. 100,000 keys are written through redis-py's own cluster client, a
-master is killed with SIGKILL while writers are at work, and everything that was acknowledged is read back. Nothing
-here is simulated: the same manifests and commands work on any Kubernetes. `KEEP=1 make demo` leaves it running.
+A real Kubernetes control plane starts on loopback, the operator is installed from manifests/, one
+RedoubtCluster is applied, and a cluster of three shards serves. 100,000 keys are written through
+redis-py's own cluster client, a master is killed with SIGKILL while writers are at work, and everything
+that was acknowledged is read back. Nothing here is simulated: the same manifests and commands work on any
+Kubernetes. `KEEP=1 make demo` leaves it running.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""Redoubt on a Kubernetes: the operator installed from manifests/, one RedoubtCluster, and what people ask of it.
+"""Redoubt on a Kubernetes: the operator installed from manifests/, one RedoubtCluster, and what people ask
+of it.
 
 `Deployment` works on any `Platform` (a devcluster, or a real node through its kubeconfig): it applies the
-manifests exactly as an administrator would, applies a resource, waits, and answers where the master of a shard is.
-The demo, the end-to-end tests and the benchmark share it. It knows nothing of how processes run.
+manifests exactly as an administrator would, applies a resource, waits, and answers where the master of a
+shard is. The demo, the end-to-end tests and the benchmark share it. It knows nothing of how processes
+run.
 """
 
 from __future__ import annotations

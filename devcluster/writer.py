@@ -1,9 +1,11 @@
-"""Writers that measure what a client notices: acknowledged writes, the gaps between them, and what is left of them.
+"""Writers that measure what a client notices: acknowledged writes, the gaps between them, and what is left
+of them.
 
-A `ShardWriter` writes numbered keys of one shard as fast as it is told to, follows MOVED, and tries every member of
-the shard when the one it talks to is gone, as cluster clients do, only without their waiting: its longest gap is the
-time for which the shard took no write, to within `RETRY_S`. Afterwards `missing` reads every acknowledged key
-back. Used by the demo, the end-to-end tests and the operator's benchmark, never by the product.
+A `ShardWriter` writes numbered keys of one shard as fast as it is told to, follows MOVED, and tries every
+member of the shard when the one it talks to is gone, as cluster clients do, only without their waiting:
+its longest gap is the time for which the shard took no write, to within `RETRY_S`. Afterwards `missing`
+reads every acknowledged key back. Used by the demo, the end-to-end tests and the operator's benchmark,
+never by the product.
 """
 
 from __future__ import annotations

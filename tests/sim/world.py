@@ -21,6 +21,8 @@ from collections.abc import Callable
 from random import Random
 
 from redoubt.config import Config
+from redoubt.node import Node
+
 from redoubt.interfaces import (
     LISTEN_BUS,
     LISTEN_CLIENT,
@@ -35,7 +37,6 @@ from redoubt.interfaces import (
     SaveFile,
     Sleep,
 )
-from redoubt.node import Node
 
 CLIENT_PORT = 6379
 BUS_PORT = 16379
