@@ -63,9 +63,8 @@ def count_lost(client: RedisCluster) -> int:
 
 def show_shards(resource: dict[str, Any]) -> None:
     """Print what the status says of each shard's members, as scraped from their metrics."""
-    say(
-        f"   {'SHARD':<6}{'POD':<12}{'ROLE':<9}{'SLOTS':<14}{'KEYS':>8}{'MEMORY':>12}{'SHARE':>8}{'EVICTED':>9}"
-    )
+    head = f"{'SHARD':<6}{'POD':<12}{'ROLE':<9}{'SLOTS':<14}"
+    say(f"   {head}{'KEYS':>8}{'MEMORY':>12}{'SHARE':>8}{'EVICTED':>9}")
     for shard in resource["status"]["shards"]:
         for member in shard["members"]:
             used, share = member.get("usedMemoryBytes", 0), member.get("memoryPercent")
@@ -94,9 +93,8 @@ def show_failover(deployment: Deployment) -> int:
         f"   {victim} is back as a synced replica after {time.monotonic() - killed:.1f} s ({status['phase']})"
     )
     lost = len(deployment.missing_keys(writer)) + len(deployment.missing_keys(bystander))
-    say(
-        f"   acknowledged by the writers: {len(writer.acknowledged) + len(bystander.acknowledged):,} keys; lost: {lost}"
-    )
+    acknowledged = len(writer.acknowledged) + len(bystander.acknowledged)
+    say(f"   acknowledged by the writers: {acknowledged:,} keys; lost: {lost}")
     return lost
 
 
@@ -144,9 +142,8 @@ def main() -> int:
         code = play(cluster)
     finally:
         if os.environ.get("KEEP"):
-            say(
-                f"\nLeft running: export KUBECONFIG={cluster.kubeconfig}; stop it with: python -m devcluster down"
-            )
+            say(f"\nLeft running: export KUBECONFIG={cluster.kubeconfig}")
+            say("Stop it with: python -m devcluster down")
         else:
             cluster.down()
     say(f"\nDone in {time.monotonic() - began:.0f} s (servers interpreted; the image's build is compiled).")
