@@ -32,7 +32,10 @@ METRICS_PORT: Final = 9121
 class Platform(Protocol):
     """A Kubernetes with kubectl and faults; `DevCluster` and `Realnode` are two."""
 
-    faults: Faults
+    @property
+    def faults(self) -> Faults:
+        """What can be broken here."""
+        ...
 
     def kubectl(
         self, *arguments: str, input: str | None = None, check: bool = True, timeout_s: float = 120

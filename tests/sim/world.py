@@ -21,8 +21,6 @@ from collections.abc import Callable
 from random import Random
 
 from redoubt.config import Config
-from redoubt.node import Node
-
 from redoubt.interfaces import (
     LISTEN_BUS,
     LISTEN_CLIENT,
@@ -37,6 +35,7 @@ from redoubt.interfaces import (
     SaveFile,
     Sleep,
 )
+from redoubt.node import Node
 
 CLIENT_PORT = 6379
 BUS_PORT = 16379
