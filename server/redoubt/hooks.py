@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from redoubt.interfaces import LinkOwner
+from redoubt.interfaces import FileJob, Link, LinkOwner
 
 if TYPE_CHECKING:
     from redoubt.commands.declare import Row
@@ -26,6 +26,14 @@ class Dispatcher(LinkOwner):
 
     def drain(self, ctx: Session) -> None:
         """Parse and run what stands in the session's buffer until it is empty or the session blocks."""
+        raise AssertionError
+
+    def reply(self, ctx: Session, reply: Reply) -> None:
+        """Send one reply outside of a command's own: the end of a blocked command, a push."""
+        raise AssertionError
+
+    def resume_later(self, ctx: Session) -> None:
+        """Have the session's postponed command and the rest of its buffer run at the end of this turn."""
         raise AssertionError
 
 
@@ -47,10 +55,30 @@ class ReplicationHook:
         self.data_epoch = 0
         # True while write commands must be fed (a backlog exists): one test on the hot path.
         self.is_feeding = False
+        # The file that keeps what an old master had and its successor lacks; empty if there is none.
+        self.diverged = ""
+
+    def session_closed(self, ctx: Session) -> None:
+        """Take note that a session that was a replica (or our link to a master) has ended."""
 
     def feed(self, database: int, argv: list[bytes]) -> None:
         """Append one effective write to the backlog and to every replica's link."""
         raise AssertionError
+
+    def before_flush(self, now_ms: int) -> None:
+        """Hand what this loop turn has fed to the replicas' links; called before the links are written."""
+
+    def holds_replies(self) -> bool:
+        """Say whether the clients' replies must wait since a replica's link has not taken all of its bytes."""
+        return False
+
+    def set_data_epoch(self, epoch: int) -> None:
+        """As a master: the writes from now on are made under this config epoch; told to every replica."""
+        raise AssertionError
+
+    def next_tick_ms(self) -> int:
+        """Return the clock reading at which `tick` is wanted, if sooner than in 100 ms; 0: no wish."""
+        return 0
 
     def follow(self, host: str, port: int, now_ms: int) -> None:
         """Become the replica of host:port, keeping our history for a partial resync where it allows."""
@@ -79,9 +107,57 @@ class ClusterHook:
         """Say why this command may not run here (MOVED, ASK, CROSSSLOT, CLUSTERDOWN), or None."""
         raise AssertionError
 
-    def may_full_sync(self, replid: str, offset: int) -> bool:
-        """Say whether, as a replica, we accept the full sync our master offers with this new history."""
+    def may_full_sync(self, replid: str, replid2: str, offset: int) -> bool:
+        """Say whether, as a replica, we accept the full sync our master offers with this new history.
+
+        `replid2`: the history that the offered one continues; empty if the master did not say (real Redis).
+        """
         return True
+
+    def start(self, now_ms: int) -> None:
+        """Begin, once the configuration is read and before the first connection."""
+
+    def accepted(self, peer: str, local: str, now_ms: int) -> Link:
+        """Make the link for a connection that arrived on the bus port."""
+        raise AssertionError
 
     def tick(self, now_ms: int) -> None:
         """Gossip, detect failures, hold elections."""
+
+    def next_tick_ms(self) -> int:
+        """Return the clock reading at which `tick` is wanted, if sooner than in 100 ms; 0: no wish."""
+        return 0
+
+    def leave(self, now_ms: int, deadline_ms: int) -> bool:
+        """Hand over before the process ends; called at every tick. False as soon as nothing is left to do."""
+        return False
+
+
+class PersistenceHook:
+    """The files of this server, as the node and the commands see them."""
+
+    def load(self, now_ms: int) -> None:
+        """Begin to load the dataset; raises GATE_LOADING and lowers it at the end."""
+
+    def save(self, job: FileJob, now_ms: int) -> None:
+        """Begin to write the whole dataset; `job.done` is told of the outcome."""
+        raise AssertionError
+
+    def saves_at_exit(self) -> bool:
+        """Say whether save points are configured, so that SHUTDOWN without an argument saves."""
+        return False
+
+    def tick(self, now_ms: int) -> None:
+        """Start saves that are due, write slices of those under way."""
+
+
+class LifecycleHook:
+    """What commands may ask of the node itself."""
+
+    def begin_shutdown(self, saves: bool | None, is_now: bool, is_forced: bool, now_ms: int) -> bool:
+        """Begin to hand over, save (None: if configured) and exit; False if that is under way already."""
+        raise AssertionError
+
+    def abort_shutdown(self) -> bool:
+        """Call off a shutdown that waits; False if there is none."""
+        raise AssertionError

@@ -12,6 +12,7 @@ Nothing here knows sockets, files, clocks or commands.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 # The order in which the dirty links of one loop turn are written. Replicas come before clients: a client
@@ -38,6 +39,9 @@ class LinkOwner:
     def received(self, link: Link, data: bytes, now_ms: int) -> None:
         """Take bytes that arrived; any split of the stream is possible."""
         raise AssertionError(f"{type(self).__name__} reads nothing")
+
+    def drained(self, link: Link, now_ms: int) -> None:
+        """Take note that the kernel has taken everything of what was unsent for a while."""
 
     def closed(self, link: Link, now_ms: int) -> None:
         """Take note that the stream has ended, whoever ended it. Called once, also after a Close effect."""
@@ -119,14 +123,35 @@ class SaveFile(Effect):
     """Replace the file at `path` by `chunks`: temporary file, fsync, rename, fsync of the directory.
 
     Done synchronously, before anything of this loop turn is sent: a vote must not leave before the file
-    that remembers it is durable.
+    that remembers it is durable. `chunks` may be a generator: one chunk at a time is held in memory.
     """
 
-    def __init__(self, job: FileJob, path: str, chunks: list[bytes], is_synced: bool = True) -> None:
+    def __init__(self, job: FileJob, path: str, chunks: Iterable[bytes], is_synced: bool = True) -> None:
         self.job = job
         self.path = path
         self.chunks = chunks
         self.is_synced = is_synced
+
+
+class WriteFile(Effect):
+    """Append `chunks` to the temporary file that will become `path`; the first one of a path begins it anew.
+
+    With `is_last` the file is then synced and renamed, off the loop, since that may take seconds; `job.done`
+    follows. An error is told at once by `job.done`; what comes for that path afterwards begins a new file.
+    """
+
+    def __init__(self, job: FileJob, path: str, chunks: list[bytes], is_last: bool) -> None:
+        self.job = job
+        self.path = path
+        self.chunks = chunks
+        self.is_last = is_last
+
+
+class RemoveFile(Effect):
+    """Remove the file at `path` and the temporary file that would have become it; neither need exist."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
 
 
 class ReadFile(Effect):

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 from redoubt.interfaces import LANE_CLIENT, Link
 
 if TYPE_CHECKING:
+    from redoubt.blocking import Waiter
+    from redoubt.commands.declare import Row
     from redoubt.data.keyspace import Keyspace
     from redoubt.resp.replies import Reply
     from redoubt.resp.requests import RequestParser
@@ -36,11 +38,25 @@ GATE_PAUSED: Final = 1 << 11  # CLIENT PAUSE, handover, or a master that lost it
 GATE_DISK: Final = 1 << 12  # stop-writes-on-bgsave-error
 GATE_ACL: Final = 1 << 13  # a restricted user
 
+# Classes of clients, each with an output buffer limit of its own (client-output-buffer-limit).
+CLASS_NORMAL: Final = 0
+CLASS_REPLICA: Final = 1
+CLASS_PUBSUB: Final = 2
+
+# CLIENT REPLY.
+REPLIES_ON: Final = 0
+REPLIES_SKIP_NEXT: Final = 1  # the reply of CLIENT REPLY SKIP itself; the next command's is dropped
+REPLIES_SKIP: Final = 2
+REPLIES_OFF: Final = 3
+
 
 class Session(Link):
     """One client and the context of its commands."""
 
-    def __init__(self, state: ServerState, session_id: int, parser: RequestParser, peer: str, local: str) -> None:
+    def __init__(
+        self, state: ServerState, session_id: int, parser: RequestParser, peer: str, local: str,
+        is_master_link: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__(state.dispatcher, LANE_CLIENT, peer, local)
         self.state = state
         self.session_id = session_id
@@ -50,11 +66,23 @@ class Session(Link):
         self.now_ms = state.now_ms
         self.resp = 2
         self.own_gates = 0
-        self.gates = state.gates
+        self.gates = 0 if is_master_link else state.gates
         # The link to our master: its commands are applied without checks and get no reply.
-        self.is_master_link = False
+        self.is_master_link = is_master_link
         # A blocking command (WAIT, ...) waits; nothing more of this client runs until it ends.
         self.is_blocked = False
+        # What the blocking command waits for, and the command that a pause holds back; see redoubt.blocking.
+        self.waiter: Waiter | None = None
+        self.postponed: list[bytes] | None = None
+        self.client_class = CLASS_NORMAL
+        self.is_replica = False
+        # What MULTI has queued.
+        self.queued: list[list[bytes]] = []
+        self.replies = REPLIES_OFF if is_master_link else REPLIES_ON
+        # Since when the unsent output is above the soft limit of the class; 0: it is not.
+        self.over_soft_limit_since_ms = 0
+        # The latest command, for CLIENT LIST.
+        self.row: Row | None = None
         # What to propagate instead of the command as it came; None: as it came.
         self.rewritten: list[list[bytes]] | None = None
         self.name = b""

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from redoubt.interfaces import LANES, Close, Effect, Link
 
 if TYPE_CHECKING:
+    from redoubt.blocking import Blocking
     from redoubt.config import Config
     from redoubt.data.keyspace import Keyspace
-    from redoubt.hooks import ClusterHook, Dispatcher, ReplicationHook
+    from redoubt.hooks import ClusterHook, Dispatcher, LifecycleHook, PersistenceHook, ReplicationHook
     from redoubt.session import Session
 
 
@@ -36,6 +37,12 @@ class Statistics:
         self.sync_full = 0
         self.sync_partial_ok = 0
         self.sync_partial_err = 0
+        self.reads_processed = 0
+        self.writes_processed = 0
+        self.output_limit_disconnections = 0
+        self.query_limit_disconnections = 0
+        # Error replies by their code (ERR, WRONGTYPE, ...), as INFO errorstats has them.
+        self.errors_by_code: dict[bytes, int] = {}
 
 
 class ServerState:
@@ -46,7 +53,7 @@ class ServerState:
         self.random = random
         self.start_ms = start_ms
         self.now_ms = start_ms
-        self.run_id = "%040x" % random.getrandbits(160)
+        self.run_id = f"{random.getrandbits(160):040x}"
         self.statistics = Statistics()
         self.keyspaces: list[Keyspace] = []
         self.sessions: dict[int, Session] = {}
@@ -58,6 +65,9 @@ class ServerState:
         # Set by the parts themselves when the node is put together.
         self.dispatcher: Dispatcher
         self.replication: ReplicationHook
+        self.persistence: PersistenceHook
+        self.lifecycle: LifecycleHook
+        self.blocking: Blocking
         self.cluster: ClusterHook | None = None
 
     def mark_dirty(self, link: Link) -> None:

@@ -1,8 +1,8 @@
 """Splits one line into words by the quoting rules of Redis, for inline commands and configuration lines.
 
 Double quotes know the escapes \\n \\r \\t \\b \\a \\xHH and take any other escaped character as itself;
-single quotes know only \\'. A closing quote must be followed by a space or the end. The request parser and the
-configuration reader call it; it is not on the path of ordinary commands.
+single quotes know only \\'. A closing quote must be followed by a space or the end. The request parser and
+the configuration reader call it; it is not on the path of ordinary commands.
 
 Rules: the sections on inline commands and on the configuration file in the Redis documentation.
 """

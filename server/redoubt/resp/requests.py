@@ -54,9 +54,12 @@ class RequestParser:
         # A big bulk in pieces; `big_missing` counts what has not arrived, with its closing CRLF.
         self.big_parts: list[bytes] = []
         self.big_missing = 0
+        # Bytes fed since the last whole command, for the limit of the query buffer.
+        self.gathered_bytes = 0
 
     def feed(self, data: bytes) -> None:
         """Take bytes that arrived."""
+        self.gathered_bytes += len(data)
         if self.big_missing > 0:
             size = len(data)
             if size <= self.big_missing:
@@ -78,13 +81,8 @@ class RequestParser:
         self.position = 0
 
     def pending_bytes(self) -> int:
-        """Count what has been fed and not yet returned as commands; O(pieces of a big bulk)."""
-        pending = len(self.buffer) - self.position
-        for argument in self.argv:
-            pending += len(argument)
-        for part in self.big_parts:
-            pending += len(part)
-        return pending
+        """Bound from above what has been fed and not yet returned as commands."""
+        return self.gathered_bytes + len(self.buffer) - self.position
 
     def consumed_bytes(self) -> int:
         """Count the bytes of the stream up to the end of the last command that `next` returned."""
@@ -98,7 +96,10 @@ class RequestParser:
                     return None
                 if self.buffer[self.position] != ASTERISK:
                     words = self.next_inline()
-                    if words is None or words:
+                    if words is None:
+                        return None
+                    self.gathered_bytes = 0
+                    if words:
                         return words
                     continue
                 if not self.begin_array():
@@ -110,6 +111,7 @@ class RequestParser:
                 return None
             argv = self.argv
             self.argv = []
+            self.gathered_bytes = 0
             return argv
 
     def begin_array(self) -> bool:

@@ -1,0 +1,123 @@
+"""Clients that wait: blocking commands with their timeouts, and commands held back by a pause.
+
+A handler that cannot answer yet calls `block` with a `Waiter` and returns NO_REPLY; whoever brings what was
+waited for calls `unblock` with the reply. While a session is blocked its input is kept, not run. What runs
+next always runs at the end of the loop turn (`Dispatcher.resume_later`), never inside the command that
+unblocked it, so handlers cannot re-enter one another.
+
+A pause (CLIENT PAUSE, a handover, a master that lost its majority) has a reason, by which it is ended, and
+holds either all commands or only those that may write. Several may be in force at once. The node calls
+`tick`; nothing here reads a clock.
+
+Rules: CLIENT PAUSE and the blocking commands of the Redis documentation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from redoubt.resp.replies import NULL_ARRAY, Reply
+from redoubt.session import GATE_PAUSED
+
+if TYPE_CHECKING:
+    from redoubt.session import Session
+    from redoubt.state import ServerState
+
+
+class Waiter:
+    """What one blocked command waits for. Subclassed where a timeout has another answer."""
+
+    def __init__(self, deadline_ms: int) -> None:
+        self.deadline_ms = deadline_ms  # 0: for ever
+
+    def timed_out(self, ctx: Session) -> Reply:
+        """Return the reply for a wait that lasted too long."""
+        return NULL_ARRAY
+
+    def abandoned(self, ctx: Session) -> None:
+        """Forget the session: it was closed while it waited."""
+
+
+class Pause:
+    """One reason why commands are held back."""
+
+    def __init__(self, holds_reads: bool, until_ms: int) -> None:
+        self.holds_reads = holds_reads
+        self.until_ms = until_ms  # 0: until it is ended
+
+
+class Blocking:
+    """The blocked sessions and the pauses of one server."""
+
+    def __init__(self, state: ServerState) -> None:
+        self.state = state
+        self.waiting: dict[int, Session] = {}
+        self.postponed: dict[int, Session] = {}
+        self.pauses: dict[str, Pause] = {}
+
+    def block(self, ctx: Session, waiter: Waiter) -> None:
+        """Hold the session until `unblock` or the waiter's deadline."""
+        assert not ctx.is_blocked, "a session waits for one thing at a time"
+        ctx.is_blocked = True
+        ctx.waiter = waiter
+        self.waiting[ctx.session_id] = ctx
+
+    def unblock(self, ctx: Session, reply: Reply) -> None:
+        """Answer the blocked command and let the session go on at the end of this turn."""
+        del self.waiting[ctx.session_id]
+        ctx.is_blocked = False
+        ctx.waiter = None
+        self.state.dispatcher.reply(ctx, reply)
+        self.state.dispatcher.resume_later(ctx)
+
+    def postpone(self, ctx: Session, argv: list[bytes]) -> None:
+        """Hold a command back until no pause concerns it."""
+        ctx.is_blocked = True
+        ctx.postponed = argv
+        self.postponed[ctx.session_id] = ctx
+
+    def closed(self, ctx: Session) -> None:
+        """Forget a session that has ended."""
+        if self.waiting.pop(ctx.session_id, None) is not None and ctx.waiter is not None:
+            ctx.waiter.abandoned(ctx)
+        self.postponed.pop(ctx.session_id, None)
+
+    def pause(self, reason: str, holds_reads: bool, until_ms: int) -> None:
+        """Hold commands back from now on; the same reason again replaces its pause."""
+        self.pauses[reason] = Pause(holds_reads, until_ms)
+        self.state.set_gate(GATE_PAUSED, True)
+
+    def unpause(self, reason: str) -> None:
+        """End the pause of this reason, if there is one."""
+        if self.pauses.pop(reason, None) is not None:
+            self._release()
+
+    def holds_reads(self) -> bool:
+        """Say whether a pause in force holds reading commands, too."""
+        return any(pause.holds_reads for pause in self.pauses.values())
+
+    def tick(self, now_ms: int) -> None:
+        """End the pauses and the waits whose time has come."""
+        ended = [reason for reason, pause in self.pauses.items() if 0 < pause.until_ms <= now_ms]
+        for reason in ended:
+            self.unpause(reason)
+        for ctx in list(self.waiting.values()):
+            waiter = ctx.waiter
+            if waiter is not None and 0 < waiter.deadline_ms <= now_ms:
+                self.unblock(ctx, waiter.timed_out(ctx))
+
+    def next_deadline_ms(self) -> int:
+        """Return the earliest clock reading at which `tick` has something to end; 0: none."""
+        deadlines = [pause.until_ms for pause in self.pauses.values()]
+        deadlines += [ctx.waiter.deadline_ms for ctx in self.waiting.values() if ctx.waiter is not None]
+        return min((deadline for deadline in deadlines if deadline > 0), default=0)
+
+    def _release(self) -> None:
+        """Let the postponed commands try again; one that another pause concerns is postponed once more."""
+        if not self.pauses:
+            self.state.set_gate(GATE_PAUSED, False)
+        postponed = list(self.postponed.values())
+        self.postponed.clear()
+        for ctx in postponed:
+            ctx.is_blocked = False
+            self.state.dispatcher.resume_later(ctx)

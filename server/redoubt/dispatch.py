@@ -1,0 +1,311 @@
+"""Runs the commands of clients: from bytes to replies, with every check, count and propagation in between.
+
+`drain` is the loop of a pipeline: it takes one command after another from the session's parser, executes it
+and appends the reply to the session's output, which the runtime writes once at the end of the loop turn.
+`execute` is the life of one command: its row in the table, its arity, the gates, the handler, and if data
+changed the propagation. Counters are plain integers; the clock is read for one command in 64, whose
+duration stands for the others.
+
+What a client sends is bounded everywhere: the parser has its limits, the output per loop turn is bounded
+here (the rest of a pipeline waits until it is written), a client that does not read is not read from, and
+each class of clients has its output limit.
+
+The node calls it; handlers call `execute` through `ctx.execute`. It opens no connection and reads no clock.
+Rules: Redis's networking.c and processCommand; the documentation of client-output-buffer-limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from redoubt.admission import admit
+from redoubt.commands.declare import TABLE, WRITE, Row, find, wrong_arity
+from redoubt.hooks import Dispatcher
+from redoubt.interfaces import Link
+from redoubt.resp.replies import (
+    BULK_HEADERS,
+    CRLF,
+    HEADERS,
+    CommandError,
+    ErrorReply,
+    ProtocolError,
+    Reply,
+    encode,
+    encoded,
+)
+from redoubt.resp.requests import RequestParser
+from redoubt.session import (
+    GATE_AUTH,
+    REPLIES_OFF,
+    REPLIES_ON,
+    REPLIES_SKIP,
+    REPLIES_SKIP_NEXT,
+    Session,
+)
+
+if TYPE_CHECKING:
+    from redoubt.state import ServerState
+
+# A pipeline is interrupted when its replies of one loop turn exceed this; the rest runs after the flush.
+TURN_OUTPUT_BYTES_MAX: Final = 4 * 1024 * 1024
+# A client with so much unsent output is not read from until all of it is written. Generous, because a client
+# may legitimately send a whole pipeline before it reads the first reply.
+UNSENT_BYTES_PAUSE: Final = 64 * 1024 * 1024
+# A client that sends while it is blocked is read up to this much, then no more until it is unblocked.
+BLOCKED_INPUT_BYTES_MAX: Final = 1024 * 1024
+# One command in so many is timed.
+SAMPLE_EVERY: Final = 64
+# Redis: ERRORSTATS_LIMIT. A code is client-chosen text only in scripts, but memory is bounded all the same.
+ERROR_CODES_MAX: Final = 128
+
+
+class ClientDispatcher(Dispatcher):
+    """The owner of all client links of one server; see the module's docstring."""
+
+    def __init__(self, state: ServerState, clock_us: Callable[[], int]) -> None:
+        self.state = state
+        self.clock_us = clock_us  # a clock of microseconds for the samples, with any origin
+        self.until_sample = SAMPLE_EVERY
+        # Changes of data that were lazy expiries, which are propagated by themselves.
+        self.lazy_expiries = 0
+        self.resumable: list[Session] = []
+
+    # Sessions.
+
+    def accept(self, peer: str, local: str) -> Session:
+        """Make the session of a new connection."""
+        state = self.state
+        parser = RequestParser(state.config.proto_max_bulk_len)
+        session = Session(state, state.session_id_next, parser, peer, local)
+        state.session_id_next += 1
+        state.sessions[session.session_id] = session
+        state.statistics.connections_received += 1
+        if state.config.requirepass:
+            session.set_own_gate(GATE_AUTH, True)
+            parser.is_unauthenticated = True
+        return session
+
+    def received(self, link: Link, data: bytes, now_ms: int) -> None:
+        """Run what arrived."""
+        assert isinstance(link, Session)
+        link.active_ms = now_ms
+        statistics = self.state.statistics
+        statistics.net_input_bytes += len(data)
+        statistics.reads_processed += 1
+        parser = link.parser
+        parser.feed(data)
+        if not link.is_blocked and not link.is_paused:
+            self.drain(link)
+        if parser.gathered_bytes > BLOCKED_INPUT_BYTES_MAX:
+            self.limit_input(link)
+
+    def limit_input(self, ctx: Session) -> None:
+        """Stop reading from a client that sends on while blocked; close one whose command is too big."""
+        if ctx.parser.pending_bytes() > self.state.config.client_query_buffer_limit:
+            self.state.statistics.query_limit_disconnections += 1
+            self.state.close(ctx)
+        elif ctx.is_blocked:
+            ctx.is_paused = True
+
+    def drained(self, link: Link, now_ms: int) -> None:
+        """Go on with a client that has read its replies."""
+        assert isinstance(link, Session)
+        if link.is_paused and not link.is_blocked:
+            link.is_paused = False
+            self.resume_later(link)
+
+    def closed(self, link: Link, now_ms: int) -> None:
+        """Forget a session."""
+        assert isinstance(link, Session)
+        state = self.state
+        state.sessions.pop(link.session_id, None)
+        state.blocking.closed(link)
+        if link.is_replica or link.is_master_link:
+            state.replication.session_closed(link)
+
+    # The loop of a pipeline.
+
+    def drain(self, ctx: Session) -> None:
+        """Run what stands in the session's buffer until it is empty, blocks, or output piles up."""
+        state = self.state
+        ctx.now_ms = state.now_ms
+        parser = ctx.parser
+        out = ctx.out
+        count = 0
+        out_bytes = 0
+        try:
+            while True:
+                argv = parser.next()
+                if argv is None:
+                    break
+                reply = self.execute(ctx, argv)
+                count += 1
+                if ctx.replies != REPLIES_ON and not self.is_wanted(ctx):
+                    pass
+                elif isinstance(reply, bytes):
+                    length = len(reply)
+                    out.append(BULK_HEADERS[length] if length < HEADERS else b"$%d\r\n" % length)
+                    out.append(reply)
+                    out.append(CRLF)
+                    out_bytes += length
+                else:
+                    out_bytes += self.encode_other(ctx, reply)
+                if ctx.is_blocked or ctx.closes_after_flush or ctx.is_closed:
+                    break
+                if out_bytes > TURN_OUTPUT_BYTES_MAX:
+                    self.resume_later(ctx)
+                    break
+        except ProtocolError as error:
+            self.end_with_error(ctx, error.text)
+        state.statistics.commands_processed += count
+        if out and not ctx.is_dirty:
+            state.mark_dirty(ctx)
+
+    def encode_other(self, ctx: Session, reply: Reply) -> int:
+        """Append a reply that is no bulk string; return about how many bytes that were."""
+        out = ctx.out
+        pieces = len(out)
+        encode(reply, ctx.resp, out)
+        size = 0
+        if isinstance(reply, ErrorReply):
+            self.count_error(reply)
+        elif len(out) - pieces > 1:
+            for piece in out[pieces:]:
+                size += len(piece)
+        return size
+
+    def is_wanted(self, ctx: Session) -> bool:
+        """Say whether the reply just made is to be sent (CLIENT REPLY), and note that one was skipped."""
+        replies = ctx.replies
+        if replies == REPLIES_SKIP_NEXT:
+            ctx.replies = REPLIES_SKIP
+            return False
+        if replies == REPLIES_SKIP:
+            ctx.replies = REPLIES_ON
+            return False
+        return replies != REPLIES_OFF
+
+    def reply(self, ctx: Session, reply: Reply) -> None:
+        """Send one reply outside of a command's own: the end of a blocked command, a push."""
+        if ctx.replies == REPLIES_ON or self.is_wanted(ctx):
+            self.encode_other(ctx, reply)
+            self.state.mark_dirty(ctx)
+
+    def end_with_error(self, ctx: Session, text: bytes) -> None:
+        """Send a protocol error and close."""
+        error = ErrorReply(b"ERR Protocol error: " + text)
+        self.count_error(error)
+        ctx.out.append(encoded(error))
+        ctx.closes_after_flush = True
+
+    def resume_later(self, ctx: Session) -> None:
+        """Have the session's postponed command and the rest of its buffer run at the end of this turn."""
+        self.resumable.append(ctx)
+
+    def resume(self) -> bool:
+        """Let sessions go on that were unblocked or interrupted; say whether there were any.
+
+        Called once a turn: what becomes resumable here waits for the next turn, so nobody starves.
+        """
+        if not self.resumable:
+            return False
+        ready = self.resumable
+        self.resumable = []
+        for ctx in ready:
+            if ctx.is_closed or ctx.is_blocked:
+                continue
+            if ctx.unsent_bytes > UNSENT_BYTES_PAUSE:
+                ctx.is_paused = True  # `drained` brings it back
+                continue
+            ctx.is_paused = False
+            if ctx.postponed is not None:
+                argv = ctx.postponed
+                ctx.postponed = None
+                ctx.now_ms = self.state.now_ms
+                self.reply(ctx, self.execute(ctx, argv))
+                self.state.statistics.commands_processed += 1
+            if not ctx.is_blocked and not ctx.closes_after_flush:
+                self.drain(ctx)
+        return True
+
+    # One command.
+
+    def execute(self, ctx: Session, argv: list[bytes]) -> Reply:
+        """Run one command with every check and propagate what it changed; the reply is not sent."""
+        row = TABLE.get(argv[0])
+        if row is None:
+            found = find(argv)
+            if isinstance(found, ErrorReply):
+                return found
+            row = found
+        if not row.argc_min <= len(argv) <= row.argc_max:
+            row.rejected_calls += 1
+            return wrong_arity(row)
+        if row.gates & ctx.gates:
+            refusal = admit(ctx, row, argv)
+            if refusal is not None:
+                if isinstance(refusal, ErrorReply):
+                    row.rejected_calls += 1
+                return refusal
+        ctx.row = row
+        row.calls += 1
+        self.until_sample -= 1
+        if self.until_sample <= 0:
+            return self.sample(ctx, row, argv)
+        return self.run(ctx, row, argv)
+
+    def run(self, ctx: Session, row: Row, argv: list[bytes]) -> Reply:
+        """Call the handler, and propagate what it changed."""
+        try:
+            if not row.flags & WRITE:
+                return row.run(ctx, argv)
+            changes = ctx.db.changes - self.lazy_expiries
+            reply = row.run(ctx, argv)
+            if ctx.db.changes - self.lazy_expiries != changes:
+                self.propagate(ctx, argv)
+            return reply
+        except CommandError as error:
+            row.failed_calls += 1
+            return ErrorReply(error.text)
+
+    def sample(self, ctx: Session, row: Row, argv: list[bytes]) -> Reply:
+        """Run a command with the clock: its duration stands for the commands that were not timed."""
+        self.until_sample = SAMPLE_EVERY
+        start_us = self.clock_us()
+        reply = self.run(ctx, row, argv)
+        row.usec += (self.clock_us() - start_us) * SAMPLE_EVERY
+        return reply
+
+    def propagate(self, ctx: Session, argv: list[bytes]) -> None:
+        """Feed an effective write, or what stands for it, to the replication."""
+        replication = self.state.replication
+        rewritten = ctx.rewritten
+        if rewritten is None:
+            if replication.is_feeding:
+                replication.feed(ctx.database, argv)
+            return
+        ctx.rewritten = None
+        if replication.is_feeding:
+            for command in rewritten:
+                replication.feed(ctx.database, command)
+
+    def key_expired(self, database: int, key: bytes) -> bool:
+        """Decide whether an expired key is deleted: a master does and tells; a replica waits for it."""
+        replication = self.state.replication
+        if replication.is_replica:
+            return False
+        self.lazy_expiries += 1
+        self.state.statistics.expired_keys += 1
+        if replication.is_feeding:
+            replication.feed(database, [b"DEL", key])
+        return True
+
+    def count_error(self, error: ErrorReply) -> None:
+        """Count an error reply under its code."""
+        statistics = self.state.statistics
+        statistics.error_replies += 1
+        code = error.text.split(b" ", 1)[0]
+        codes = statistics.errors_by_code
+        if code in codes or len(codes) < ERROR_CODES_MAX:
+            codes[code] = codes.get(code, 0) + 1
