@@ -149,10 +149,14 @@ class Keyspace:
         return True
 
     def delete_expired(self, key: bytes) -> bool:
-        """Delete a key whose time has come, if the one who listens to expiries allows it."""
+        """Delete a key whose time has come, if the one who listens to expiries allows it.
+
+        This does not count in `changes`: the listener propagates it, and the command that came across the
+        key must not be propagated for having done so.
+        """
         if self.on_expired is not None and not self.on_expired(self.database, key):
             return False
-        return self.delete(key)
+        return self._remove(key)
 
     def _note_access(self, bucket: Bucket, key: bytes, value: Value, now_ms: int) -> None:
         if self.access == ACCESS_RECENT:
@@ -215,6 +219,12 @@ class Keyspace:
 
     def delete(self, key: bytes) -> bool:
         """Remove `key`, expired or not; say whether it was there."""
+        if self._remove(key):
+            self.changes += 1
+            return True
+        return False
+
+    def _remove(self, key: bytes) -> bool:
         table = self.table_of(key)
         if table is None:
             return False
@@ -237,7 +247,6 @@ class Keyspace:
             self._drop_table(self.slot_of(key))
         elif table.wants_merge():
             self._merge(table)
-        self.changes += 1
         return True
 
     def set_expire(self, key: bytes, due_ms: int) -> None:

@@ -56,11 +56,12 @@ class GrowableText:
         return 80 + self.buffer.__sizeof__()
 
 
-# Every later data type joins this union with a class of its own.
-Value = bytes | int | GrowableText
+Text = bytes | int | GrowableText
+# What the keyspace holds. Every other data type joins this union with a class of its own.
+Value = Text
 
 
-def text_bytes(value: Value) -> bytes:
+def text_bytes(value: Text) -> bytes:
     """Return the string that a value of any of the three representations stands for."""
     if isinstance(value, bytes):
         return value
@@ -69,7 +70,7 @@ def text_bytes(value: Value) -> bytes:
     return value.content()
 
 
-def text_length(value: Value) -> int:
+def text_length(value: Text) -> int:
     """Return the length of the string without building it, except for integers."""
     if isinstance(value, bytes):
         return len(value)
@@ -78,7 +79,7 @@ def text_length(value: Value) -> int:
     return len(value.buffer)
 
 
-def text_integer(value: Value) -> int | None:
+def text_integer(value: Text) -> int | None:
     """Return the value as a 64-bit integer, or None if it is not a canonical one."""
     if isinstance(value, int):
         return value

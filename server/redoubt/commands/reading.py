@@ -1,0 +1,55 @@
+"""How command handlers read a key: the lookup, the count of hits and misses, and the check of the type.
+
+Reads on behalf of a client go through `read` or `read_text`, which count in INFO stats; a write command that
+looks at the old value first calls `ctx.db.lookup` or `writable_text`, which do not (Redis: lookupKeyRead and
+lookupKeyWrite). Also the numbers that most commands parse, with Redis's error texts.
+
+Called by the handlers of all groups. It changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from redoubt.data.text import Text, Value, parse_integer
+from redoubt.resp.replies import CommandError
+
+if TYPE_CHECKING:
+    from redoubt.session import Session
+
+NOT_AN_INTEGER: Final = b"ERR value is not an integer or out of range"
+SYNTAX_ERROR: Final = b"ERR syntax error"
+NO_SUCH_KEY: Final = b"ERR no such key"
+
+
+def read(ctx: Session, key: bytes) -> Value | None:
+    """Return the value of `key` for a reading command."""
+    value = ctx.db.lookup(key, ctx.now_ms)
+    if value is None:
+        ctx.state.statistics.keyspace_misses += 1
+    else:
+        ctx.state.statistics.keyspace_hits += 1
+    return value
+
+
+def read_text(ctx: Session, key: bytes) -> Text | None:
+    """Return the string at `key` for a reading command."""
+    value = ctx.db.lookup(key, ctx.now_ms)
+    if value is None:
+        ctx.state.statistics.keyspace_misses += 1
+    else:
+        ctx.state.statistics.keyspace_hits += 1
+    return value
+
+
+def writable_text(ctx: Session, key: bytes) -> Text | None:
+    """Return the string at `key` for a command that will change it."""
+    return ctx.db.lookup(key, ctx.now_ms)
+
+
+def integer_argument(word: bytes) -> int:
+    """Parse a 64-bit integer argument; raises CommandError with Redis's text."""
+    number = parse_integer(word)
+    if number is None:
+        raise CommandError(NOT_AN_INTEGER)
+    return number
