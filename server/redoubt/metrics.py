@@ -94,7 +94,7 @@ def _escaped(value: str) -> str:
 def distribution(
     family: Family, bounds: list[float], counts: list[int], total: float, own: str
 ) -> list[Sample]:
-    """Make the samples of one histogram; `counts`: by bucket, not cumulative, the last one above all bounds."""
+    """Make the samples of one histogram; `counts`: by bucket, the last one above all bounds."""
     samples = []
     seen = 0
     comma = "," if own else ""
