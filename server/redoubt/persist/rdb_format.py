@@ -1,0 +1,70 @@
+"""The vocabulary of RDB files: versions, opcodes, type bytes, encodings, and the error of a bad file.
+
+An RDB file is a magic word with a version, then items, each opened by one byte: an opcode (auxiliary field,
+database, expiry of the next key, ...) or the type of a value, followed by key and value; then the end and a
+CRC-64. Lengths take 1, 2, 5 or 9 bytes, told by the first two bits; where a string stands, the bits 11
+announce an integer or LZF.
+
+Used by every module of `redoubt.persist`. It reads and writes nothing itself.
+
+Source: Redis `src/rdb.h` and `src/rdb.c` (versions 1 to 12), Valkey 9 (version 80, magic VALKEY).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+VERSION_WRITTEN: Final = 10  # read by Redis 7.0 and later and by every Valkey
+REDIS_VERSION_MAX: Final = 12  # Redis 7.4
+VALKEY_VERSION_MIN: Final = 80
+VALKEY_VERSION_MAX: Final = 80
+CHECKSUM_VERSION_MIN: Final = 5  # older files end with the end opcode
+
+OP_SLOT_IMPORT: Final = 243  # Valkey 9: name of a slot import, ranges
+OP_SLOT_INFO: Final = 244  # slot, keys, keys with expiry: sizes for the loader
+OP_FUNCTION: Final = 245
+OP_FUNCTION_PRERELEASE: Final = 246
+OP_MODULE_AUX: Final = 247
+OP_IDLE: Final = 248  # LRU: seconds since the next key was used
+OP_FREQUENCY: Final = 249  # LFU: one byte for the next key
+OP_AUX: Final = 250
+OP_RESIZE: Final = 251
+OP_EXPIRE_MS: Final = 252
+OP_EXPIRE_S: Final = 253
+OP_SELECT: Final = 254
+OP_END: Final = 255
+
+TYPE_TEXT: Final = 0
+TYPE_MODULE_PRERELEASE: Final = 6
+TYPE_MODULE: Final = 7
+
+# Of value types that are known but which no reader stands for, to name them in the refusal.
+TYPE_NAMES: Final = {
+    1: "list", 2: "set", 3: "sorted set", 4: "hash", 5: "sorted set", 9: "hash", 10: "list", 11: "set",
+    12: "sorted set", 13: "hash", 14: "list", 15: "stream", 16: "hash", 17: "sorted set", 18: "list",
+    19: "stream", 20: "set", 21: "stream", 22: "hash", 23: "hash", 24: "hash", 25: "hash",
+}  # fmt: skip
+
+ENCODING_INT8: Final = 0
+ENCODING_INT16: Final = 1
+ENCODING_INT32: Final = 2
+ENCODING_LZF: Final = 3
+
+MODULE_NAME_ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+
+class CorruptFile(Exception):
+    """A file or stream that cannot be loaded; nothing of it may be served."""
+
+    def __init__(self, path: str, offset: int, expected: str, found: str) -> None:
+        super().__init__(f"{path} at byte {offset}: expected {expected}, found {found}")
+        self.path = path
+        self.offset = offset
+        self.expected = expected
+        self.found = found
+
+
+def module_name(module_id: int) -> str:
+    """Decode the name in a module id: nine characters of six bits above a ten-bit version."""
+    letters = [MODULE_NAME_ALPHABET[(module_id >> shift) & 63] for shift in range(58, 9, -6)]
+    return "".join(letters).rstrip("A") or "A"

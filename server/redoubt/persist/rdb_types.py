@@ -1,0 +1,23 @@
+"""Which class of values is written how, and which type byte is read how: one line for each data type."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from redoubt.data.text import GrowableText
+from redoubt.persist.rdb_format import TYPE_TEXT
+from redoubt.persist.rdb_text import TextReader, TextWriter
+from redoubt.persist.rdb_value import ValueReader, ValueWriter
+
+_TEXT_WRITER: Final = TextWriter()
+
+WRITERS: Final[dict[type, ValueWriter]] = {
+    bytes: _TEXT_WRITER,
+    int: _TEXT_WRITER,
+    GrowableText: _TEXT_WRITER,
+}
+
+# Made anew for each value, since the reader of an aggregate remembers how far it has come.
+READERS: Final[dict[int, type[ValueReader]]] = {
+    TYPE_TEXT: TextReader,
+}
