@@ -67,8 +67,6 @@ class ClientDispatcher(Dispatcher):
         self.state = state
         self.clock_us = clock_us  # a clock of microseconds for the samples, with any origin
         self.until_sample = SAMPLE_EVERY
-        # Changes of data that were lazy expiries, which are propagated by themselves.
-        self.lazy_expiries = 0
         self.resumable: list[Session] = []
 
     # Sessions.
@@ -260,9 +258,9 @@ class ClientDispatcher(Dispatcher):
         try:
             if not row.flags & WRITE:
                 return row.run(ctx, argv)
-            changes = ctx.db.changes - self.lazy_expiries
+            changes = ctx.db.changes
             reply = row.run(ctx, argv)
-            if ctx.db.changes - self.lazy_expiries != changes:
+            if ctx.db.changes != changes:
                 self.propagate(ctx, argv)
             return reply
         except CommandError as error:
@@ -295,7 +293,6 @@ class ClientDispatcher(Dispatcher):
         replication = self.state.replication
         if replication.is_replica:
             return False
-        self.lazy_expiries += 1
         self.state.statistics.expired_keys += 1
         if replication.is_feeding:
             replication.feed(database, [b"DEL", key])
