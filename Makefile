@@ -54,7 +54,7 @@ bench-server: $(VENV)/.installed $(COMPILED)/.installed
 	@$(BIN)/python -u -m bench.server
 
 bench-operator: $(VENV)/.installed $(COMPILED)/.installed
-	@$(BIN)/python -u -m bench.operator
+	@$(BIN)/python -u -m bench.operator_times
 
 image: ## build both images with docker or buildah (BASE=... for another base image)
 	@tools/image

@@ -1,0 +1,182 @@
+"""The operator's figures: how long until a cluster serves, and what clients notice when a master dies.
+
+    python -m bench.operator_times [--rounds 5] [--kills 20] [--alone 6] [--compiled] [--write FILE]
+
+Each figure is a median over rounds, printed with every single value, beside the longest gap of an
+undisturbed writer in the same run: the machine's own pauses are in both. Runs on a devcluster of its own,
+or on a real node named by REDOUBT_REALNODE. Every round of kills begins with all replicas in sync and
+ends with every acknowledged key read back; a lost key makes the exit code 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import redis
+
+from bench.report import Report
+from devcluster.cluster import DevCluster
+from devcluster.deployment import METRICS_PORT, Deployment, Platform
+from devcluster.realnode import Realnode
+
+SPEC: Final[dict[str, Any]] = {
+    "shards": 3,
+    "replicasPerShard": 1,
+    "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}},
+}
+UNDISTURBED_S: Final = 5.0
+WARMUP_S: Final = 1.0
+# A container that dies again within ten minutes waits in back-off; its pod is replaced meanwhile.
+SYNC_LIMIT_S: Final = 120
+
+
+class Figures:
+    """The measurements of one run, and whether anything was lost."""
+
+    def __init__(self, platform: Platform, report: Report) -> None:
+        self.platform = platform
+        self.report = report
+        self.lost = 0
+
+    def fresh(self, name: str) -> tuple[Deployment, float]:
+        """Apply a new cluster and wait for Ready; return it and the seconds that took."""
+        deployment = Deployment(self.platform, name)
+        began = deployment.apply(**SPEC)
+        deployment.wait_ready()
+        return deployment, time.monotonic() - began
+
+    def apply_to_ready(self, rounds: int) -> None:
+        """Measure apply to condition Ready for 3 x 2."""
+        times = []
+        for number in range(rounds):
+            deployment, took_s = self.fresh(f"ready-{number}")
+            times.append(took_s)
+            deployment.delete()
+        self.report.times("apply to Ready, 3 shards x 2", times)
+
+    def undisturbed(self, deployment: Deployment, rounds: int) -> None:
+        """Measure the longest gap while nothing happens."""
+        gaps = []
+        for number in range(rounds):
+            with deployment.writer(0, prefix=f"calm-{number}") as writer:
+                time.sleep(UNDISTURBED_S)
+            gaps.append(writer.longest_gap_s)
+        self.report.times("longest gap, undisturbed", gaps)
+
+    def kill(self, deployment: Deployment, label: str, *, wait_replicas: int) -> float:
+        """Kill the master of shard 0 under a writer; return the longest gap."""
+        deployment.wait_synced(SYNC_LIMIT_S)
+        victim = deployment.master_of(0)["metadata"]["name"]
+        with deployment.writer(0, prefix=label, wait_replicas=wait_replicas) as writer:
+            time.sleep(WARMUP_S)
+            before = len(writer.acknowledged)
+            self.platform.faults.kill(victim, deployment.namespace)
+            deployment.wait_until(lambda: len(writer.acknowledged) > before + 200, 60, "writable again")
+        missing = deployment.missing_keys(writer)
+        self.lost += len(missing)
+        kept = f"{len(writer.acknowledged)} acknowledged, {len(missing)} lost"
+        self.report.say(f"  {label}: {writer.longest_gap_s:.3f} s, {kept}")
+        return writer.longest_gap_s
+
+    def kills(self, rounds: int) -> None:
+        """Kill masters with the operator running: half of the rounds with WAIT 1, half without."""
+        deployment, _ = self.fresh("kills")
+        self.undisturbed(deployment, 3)
+        gaps = [self.kill(deployment, f"kill-{n}", wait_replicas=n % 2) for n in range(rounds)]
+        self.report.times(f"SIGKILL to writable, operator running ({rounds} rounds)", gaps)
+        deployment.delete()
+
+    def kills_alone(self, rounds: int) -> None:
+        """Kill masters with the operator scaled to 0, each on fresh pods."""
+        gaps = []
+        for number in range(rounds):
+            deployment, _ = self.fresh(f"alone-{number}")
+            deployment.wait_synced(SYNC_LIMIT_S)
+            deployment.scale_operator(0)
+            try:
+                gaps.append(self.kill(deployment, f"alone-{number}", wait_replicas=number % 2))
+            finally:
+                deployment.scale_operator(2)
+            deployment.delete()
+        self.report.times(f"SIGKILL to writable, operator scaled to 0 ({rounds} rounds)", gaps)
+
+    def graceful_deletes(self, rounds: int) -> None:
+        """Delete masters with their grace period: the gap, and errors at redis-py's cluster client."""
+        deployment, _ = self.fresh("graceful")
+        self.undisturbed(deployment, 3)
+        gaps, errors = [], 0
+        for number in range(rounds):
+            deployment.wait_synced(SYNC_LIMIT_S)
+            victim = deployment.master_of(0)["metadata"]["name"]
+            client = deployment.cluster_client()
+            with deployment.writer(0, prefix=f"graceful-{number}") as writer:
+                time.sleep(WARMUP_S)
+                self.platform.kubectl("delete", "pod", victim, "-n", deployment.namespace, "--wait=false")
+                until = time.monotonic() + 5
+                while time.monotonic() < until:
+                    try:
+                        client.set(f"client:{number}", "x")
+                    except redis.exceptions.RedisError as error:
+                        errors += 1
+                        self.report.say(f"  client error: {error}")
+            client.close()
+            deployment.wait_synced(SYNC_LIMIT_S)
+            missing = deployment.missing_keys(writer)
+            self.lost += len(missing)
+            gaps.append(writer.longest_gap_s)
+        self.report.times(f"graceful delete of a master, longest gap ({rounds} rounds)", gaps)
+        self.report.say(f"  errors at redis-py RedisCluster: {errors}")
+        deployment.delete()
+
+    def memory(self) -> None:
+        """Print the resident memory of an empty server and of the operator with one cluster."""
+        deployment, _ = self.fresh("memory")
+        for pod in deployment.pods()[:1]:
+            address = pod["status"]["podIP"]
+            info = deployment.client(address).info("memory")
+            self.report.say(f"  server, empty: {info['used_memory_rss'] / 1e6:.1f} MB resident")
+            self.report.say(f"  metrics: http://{address}:{METRICS_PORT}/metrics")
+        deployment.delete()
+
+
+def main() -> int:
+    """Measure everything; return 1 if an acknowledged key was lost."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--alone", type=int, default=6)
+    parser.add_argument("--compiled", action="store_true", help="run the compiled servers in devcluster")
+    parser.add_argument("--write", type=Path, help="append the figures to this file")
+    options = parser.parse_args()
+    if options.compiled:
+        os.environ["REDOUBT_COMPILED"] = "1"
+    report = Report("The operator", options.write)
+    if directory := os.environ.get("REDOUBT_REALNODE"):
+        return measure(Realnode(directory), report, options)
+    with tempfile.TemporaryDirectory() as state, DevCluster(nodes=4, state=state) as cluster:
+        return measure(cluster, report, options)
+
+
+def measure(platform: Platform, report: Report, options: argparse.Namespace) -> int:
+    """Run every measurement on a platform."""
+    Deployment(platform).install_operator()
+    report.say(f"platform: {platform.faults.provider}")
+    figures = Figures(platform, report)
+    figures.apply_to_ready(options.rounds)
+    figures.kills(options.kills)
+    figures.kills_alone(options.alone)
+    figures.graceful_deletes(options.rounds)
+    figures.memory()
+    report.say(f"acknowledged keys lost in all rounds: {figures.lost}")
+    report.close()
+    return 1 if figures.lost else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""What a benchmark prints, and the section it writes into a Markdown file when asked.
+
+One `Report` per run: lines go to standard output at once, and to the file at the end, under a heading
+with the machine's description, so that a figure is never quoted without the machine it was taken on.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+from pathlib import Path
+
+
+def machine() -> str:
+    """Describe the machine in one line: cores, processor, kernel, Python."""
+    model = next(
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    cores = len(os.sched_getaffinity(0))
+    return f"{cores} cores of {model}, Linux {platform.release()}, Python {platform.python_version()}"
+
+
+class Report:
+    """Lines of one benchmark."""
+
+    def __init__(self, title: str, path: Path | None) -> None:
+        self.title = title
+        self._path = path
+        self._lines: list[str] = []
+        self.say(f"machine: {machine()}")
+
+    def say(self, line: str) -> None:
+        """Print a line and keep it for the file."""
+        print(line, flush=True)
+        self._lines.append(line)
+
+    def times(self, what: str, seconds: list[float]) -> None:
+        """Print the median of measured times and each of them."""
+        each = " ".join(f"{value:.3f}" for value in sorted(seconds))
+        self.say(f"{what}: median {statistics.median(seconds):.3f} s (each: {each})")
+
+    def close(self) -> None:
+        """Write the section, replacing one of the same title."""
+        if self._path is None:
+            return
+        heading = f"## {self.title}\n"
+        text = self._path.read_text() if self._path.exists() else "# Benchmarks\n"
+        before, found, rest = text.partition(heading)
+        after = rest.partition("\n## ")[2] if found else ""
+        body = "\n".join(["", "```", *self._lines, "```", ""])
+        tail = f"\n## {after}" if after else ""
+        self._path.write_text(f"{before.rstrip()}\n\n{heading}{body}{tail}")
