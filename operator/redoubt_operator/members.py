@@ -1,0 +1,153 @@
+"""Asks the servers what they are: REDOUBT STATUS, CLUSTER NODES and CONFIG GET, all servers at once.
+
+One round of questions is one round trip on the link to each server, and costs at most the deadline however
+many servers are silent. What did not answer becomes `Unknown` with the reason: a server that could not be
+asked is not a dead server, and a reply that cannot be read is not an empty one.
+
+Called by the observer; `status_of` and `known_nodes` are pure and read the replies. Nothing here changes a
+server. The reply of CLUSTER NODES is documented by Redis, that of REDOUBT STATUS by `docs/operations.md`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields
+from typing import Any, Final, get_type_hints
+
+from redoubt.resp.replies import MapReply, Reply
+from redoubt_operator.links import DEADLINE_S, Address, Link, LinkError, Links, Refused, accepted
+from redoubt_operator.observation import KnownNode, Member, MemberStatus, Seen, SlotRange, Unknown
+
+# How many servers are asked at the same time: more connections at once would only queue on our own core.
+ASKED_AT_ONCE_MAX: Final = 128
+
+
+async def ask_all(
+    links: Links, addresses: Sequence[Address], password: str, directives: Sequence[str]
+) -> list[Member]:
+    """Ask every server; the members come in the order of the addresses, their samples still unknown."""
+    gate = asyncio.Semaphore(ASKED_AT_ONCE_MAX)
+
+    async def ask_gated(address: Address) -> Member:
+        async with gate:
+            return await ask(links, address, password, directives)
+
+    return list(await asyncio.gather(*(ask_gated(address) for address in addresses)))
+
+
+async def ask(links: Links, address: Address, password: str, directives: Sequence[str]) -> Member:
+    """Ask one server; never raises for what the server does."""
+    try:
+        link = await links.get(address, password)
+        futures = [link.send("REDOUBT", "STATUS"), link.send("CLUSTER", "NODES")]
+        if directives:
+            futures.append(link.send("CONFIG", "GET", *directives))
+    except (LinkError, Refused) as error:
+        unknown = Unknown(str(error), time.time())
+        return Member(address.uid, unknown, unknown, unknown, _not_scraped())
+    loop = asyncio.get_running_loop()
+    ends_at_s = loop.time() + DEADLINE_S
+    replies = [await _answer(link, future, max(0.0, ends_at_s - loop.time())) for future in futures]
+    return Member(
+        pod_uid=address.uid,
+        status=_understood(replies[0], status_of),
+        nodes=_understood(replies[1], known_nodes),
+        config=_understood(replies[2], directives_of) if directives else {},
+        sample=_not_scraped(),
+    )
+
+
+async def _answer(link: Link, future: asyncio.Future[Reply], deadline_s: float) -> Seen[Any]:
+    try:
+        return accepted(await link.receive(future, deadline_s))
+    except (LinkError, Refused) as error:
+        return Unknown(str(error), time.time())
+
+
+def _understood(reply: Any, read: Any) -> Any:
+    if isinstance(reply, Unknown):
+        return reply
+    try:
+        return read(reply)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        return Unknown(f"reply not understood: {type(error).__name__}: {error}", time.time())
+
+
+def _not_scraped() -> Unknown:
+    return Unknown("not scraped yet", time.time())
+
+
+def pairs_of(reply: Reply) -> dict[str, str]:
+    """Read a map, or the flat array that RESP2 makes of it, as text."""
+    if isinstance(reply, MapReply):
+        pairs = reply.pairs
+    elif isinstance(reply, list) and len(reply) % 2 == 0:
+        pairs = list(zip(reply[::2], reply[1::2], strict=True))
+    else:
+        raise ValueError(f"expected a map, found {type(reply).__name__}")
+    return {_text(key): _text(value) for key, value in pairs}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, int):
+        return str(value)
+    text = getattr(value, "text", None)  # a simple or verbatim string
+    if isinstance(text, bytes):
+        return text.decode(errors="replace")
+    raise ValueError(f"expected text, found {type(value).__name__}")
+
+
+_STATUS_TYPES: Final = get_type_hints(MemberStatus)
+_STATUS_REQUIRED: Final = {field.name for field in fields(MemberStatus) if field.default is MISSING}
+
+
+def status_of(reply: Reply) -> MemberStatus:
+    """Read the reply of REDOUBT STATUS. Fields that we do not know are left out: the server may be newer."""
+    values: dict[str, Any] = {}
+    for key, text in pairs_of(reply).items():
+        name = key.replace("-", "_")
+        kind = _STATUS_TYPES.get(name)
+        if kind is None:
+            continue
+        values[name] = bool(int(text)) if kind is bool else kind(text)
+    missing = _STATUS_REQUIRED - values.keys()
+    if missing:
+        raise ValueError(f"fields missing: {', '.join(sorted(missing))}")
+    return MemberStatus(**values)
+
+
+def directives_of(reply: Reply) -> Mapping[str, str]:
+    """Read the reply of CONFIG GET."""
+    return pairs_of(reply)
+
+
+def known_nodes(reply: Reply) -> tuple[KnownNode, ...]:
+    """Read the reply of CLUSTER NODES."""
+    return tuple(_known_node(line) for line in _text(reply).splitlines() if line)
+
+
+def _known_node(line: str) -> KnownNode:
+    node_id, address, flags, master_id, _, _, epoch, link_state, *slots = line.split(" ")
+    endpoint, _, bus = address.partition(",")[0].partition("@")
+    ip, _, port = endpoint.rpartition(":")
+    return KnownNode(
+        node_id=node_id,
+        ip=ip.strip("[]"),
+        port=int(port),
+        bus_port=int(bus or 0),
+        flags=tuple(flags.split(",")),
+        master_id="" if master_id == "-" else master_id,
+        config_epoch=int(epoch),
+        is_connected=link_state == "connected",
+        slots=tuple(_slot_range(text) for text in slots if text and not text.startswith("[")),
+        open_slots=tuple(text for text in slots if text.startswith("[")),
+    )
+
+
+def _slot_range(text: str) -> SlotRange:
+    first, _, last = text.partition("-")
+    return SlotRange(int(first), int(last or first))
