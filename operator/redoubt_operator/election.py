@@ -2,7 +2,7 @@
 
 The leader renews the Lease every second. Whoever has seen the same record for its whole duration, by the
 own clock, may take it; the times written into the record are for people and are never compared, so a
-clock that jumps changes nothing. A leader that could not renew for `RENEW_DEADLINE_S`, measured from the
+clock that jumps changes nothing. A leader that could not renew for `LEASE_RENEW_DEADLINE_S`, measured from the
 sending of its last good request, is no longer one, three seconds before anybody else may be. Every change
 of hands raises `leaseTransitions`; the number goes with every role that we give to a server, and a server
 that has seen a higher one refuses: so even a leader that was frozen and wakes up late can do no harm.
@@ -24,13 +24,12 @@ from typing import Any, Final
 
 from redoubt_operator.kube import LEASES, ApiError, Json, Kube
 from redoubt_operator.projection import rfc3339
+from redoubt_operator.settings import LEASE_DURATION_S, LEASE_RENEW_DEADLINE_S, LEASE_RETRY_S
 
 log = logging.getLogger(__name__)
 
 LEASE_NAME: Final = "redoubt-operator"
-LEASE_DURATION_S: Final = 8
-RENEW_DEADLINE_S: Final = 5.0
-RETRY_S: Final = 1.0
+DURATION_S: Final = int(LEASE_DURATION_S)
 # A request that hangs must leave room for another one before the renew deadline.
 REQUEST_TIMEOUT_S: Final = 2.0
 
@@ -40,7 +39,7 @@ class Record:
     """What a Lease says. `version` is its resourceVersion; empty when there is no Lease."""
 
     holder: str = ""
-    duration_s: int = LEASE_DURATION_S
+    duration_s: int = DURATION_S
     transitions: int = 0
     acquired_at: str = ""
     renewed_at: str = ""
@@ -65,13 +64,17 @@ class Candidate:
         # Never write a number of transitions below this: servers have seen it (the Lease may be a new one).
         self._transitions_min = 0
 
-    def see(self, record: Record, now_s: float) -> Step:
-        """Take a record that was read at `now_s` and say what to do about it."""
+    def see(self, record: Record, now_s: float, *, is_held: bool) -> Step:
+        """Take a record that was read at `now_s` and say what to do about it.
+
+        `is_held`: this very process has acquired it. A record in our name from before is that of our
+        predecessor in the same pod, which is dead: taken over at once, as a new leadership.
+        """
         if record != self._seen:
             self._seen = record
             self._seen_at_s = now_s
         if record.holder == self.identity:
-            return Step.RENEW
+            return Step.RENEW if is_held else Step.ACQUIRE
         if not record.holder or now_s >= self._seen_at_s + record.duration_s:
             return Step.ACQUIRE
         return Step.WAIT
@@ -81,7 +84,7 @@ class Candidate:
         return replace(
             record,
             holder=self.identity,
-            duration_s=LEASE_DURATION_S,
+            duration_s=DURATION_S,
             transitions=max(record.transitions + 1, self._transitions_min),
             acquired_at=now,
             renewed_at=now,
@@ -90,7 +93,7 @@ class Candidate:
     def renewed(self, record: Record, now: str) -> Record:
         """Return the record by which we keep the Lease."""
         transitions = max(record.transitions, self._transitions_min)
-        return replace(record, renewed_at=now, transitions=transitions, duration_s=LEASE_DURATION_S)
+        return replace(record, renewed_at=now, transitions=transitions, duration_s=DURATION_S)
 
     def released(self, record: Record, now: str) -> Record:
         """Return the record by which we give the Lease up: whoever looks next may take it at once."""
@@ -117,7 +120,7 @@ class Election:
     @property
     def is_leader(self) -> bool:
         """Whether the Lease is ours and was renewed within the deadline."""
-        return self._is_held and time.monotonic() < self._renewed_at_s + RENEW_DEADLINE_S
+        return self._is_held and time.monotonic() < self._renewed_at_s + LEASE_RENEW_DEADLINE_S
 
     @property
     def transitions(self) -> int:
@@ -133,13 +136,13 @@ class Election:
     async def acquire(self) -> None:
         """Wait until the Lease is ours."""
         while not await self._try_once():
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(LEASE_RETRY_S)
         log.info("leading", extra={"lease_transitions": self.transitions})
 
     async def keep(self, lost: Callable[[str], None]) -> None:
         """Renew until cancelled; call `lost` with the reason, once, when the Lease is no longer ours."""
         while True:
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(LEASE_RETRY_S)
             if not self._is_held:
                 return
             renewed = await self._try_once()
@@ -147,7 +150,7 @@ class Election:
                 lost(f"the Lease is held by {self._record.holder or 'nobody'}")
                 return
             if self._is_held and not self.is_leader:
-                lost(f"the Lease could not be renewed for {RENEW_DEADLINE_S} s")
+                lost(f"the Lease could not be renewed for {LEASE_RENEW_DEADLINE_S:g} s")
                 return
 
     async def release(self) -> None:
@@ -179,7 +182,7 @@ class Election:
             self._record = await self._read()
         now = rfc3339(time.time())
         # Seen now, not when we asked: a record is never thought older than it is.
-        match self._candidate.see(self._record, time.monotonic()):
+        match self._candidate.see(self._record, time.monotonic(), is_held=self._is_held):
             case Step.WAIT:
                 return False
             case Step.ACQUIRE:
@@ -223,7 +226,7 @@ def record_of(lease: Json) -> Record:
     spec = lease.get("spec") or {}
     return Record(
         holder=spec.get("holderIdentity") or "",
-        duration_s=spec.get("leaseDurationSeconds") or LEASE_DURATION_S,
+        duration_s=spec.get("leaseDurationSeconds") or DURATION_S,
         transitions=spec.get("leaseTransitions") or 0,
         acquired_at=spec.get("acquireTime") or "",
         renewed_at=spec.get("renewTime") or "",
