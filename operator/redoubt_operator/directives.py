@@ -1,11 +1,11 @@
-"""The directives of redis.conf that a cluster runs with: set by the operator, defaulted by it, or the user's.
+"""The directives of redis.conf that a cluster runs with: ruled, defaulted, or the user's.
 
-Three rules. What managed mode depends on is reserved: the operator sets it and a spec that names it is refused. What
-is merely a better default in a pod can be changed in `spec.config`. maxmemory follows from the memory limit. Some
-directives the server takes over live (CONFIG SET); the others need a restart and are therefore part of the pod's
-revision.
+Three rules. What managed mode depends on is ruled: the operator sets it and a spec that names it is refused
+(reserved.py). What is merely a better default in a pod can be changed in `spec.config`. maxmemory follows
+from the memory limit. Most directives the server takes over live (CONFIG SET); the others need a restart and
+are therefore part of the pod's revision.
 
-Used by objects.py (redis.conf), crd.py (the reserved names), plan (live changes) and members.py (`watched`).
+Used by objects.py (redis.conf), the planner (live changes) and members.py (`watched`).
 """
 
 from typing import Final
@@ -21,48 +21,6 @@ BUFFERS_BYTES: Final = 16 * MIB  # client and replica buffers in ordinary operat
 BUFFERS_SHARE: Final = 0.05  # and more of them in a larger pod
 SNAPSHOT_OVERHEAD: Final = 0.25  # old values kept for a forkless snapshot under writes, and fragmentation
 MAXMEMORY_SMALLEST_BYTES: Final = 16 * MIB  # a smaller limit cannot hold a server; better to say so than 0
-
-RESERVED: Final[tuple[str, ...]] = (
-    "await-role",
-    "bind",
-    "bind-source-addr",
-    "cluster-allow-replica-migration",
-    "cluster-announce-bus-port",
-    "cluster-announce-hostname",
-    "cluster-announce-ip",
-    "cluster-announce-port",
-    "cluster-announce-tls-port",
-    "cluster-config-file",
-    "cluster-enabled",
-    "cluster-node-timeout",
-    "cluster-port",
-    "cluster-replica-no-failover",
-    "cluster-replica-validity-factor",
-    "cluster-slave-no-failover",
-    "cluster-slave-validity-factor",
-    "daemonize",
-    "dir",
-    "include",
-    "masterauth",
-    "masterauth-file",
-    "masteruser",
-    "maxmemory",
-    "maxmemory-policy",
-    "metrics-port",
-    "pidfile",
-    "port",
-    "protected-mode",
-    "repl-backlog-ttl",
-    "repl-diskless-sync-delay",
-    "replica-announce-ip",
-    "replica-announce-port",
-    "replicaof",
-    "requirepass",
-    "requirepass-file",
-    "slaveof",
-    "unixsocket",
-    "user",
-)
 
 _RULED: Final[tuple[tuple[str, str], ...]] = (
     ("port", str(PORT_CLIENT)),

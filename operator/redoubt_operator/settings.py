@@ -1,8 +1,8 @@
 """Settings of the operator's process, read once at start from command-line arguments and the environment.
 
-They say where the operator works (its own namespace, which namespaces it watches) and how patient it is. What people
-want of a cluster is not here but in spec.py. main.py reads them and passes them on; nothing else looks at the
-environment.
+They say where the operator works (its own namespace, which namespaces it watches) and how patient it is. What
+people want of a cluster is not here but in spec.py. main.py reads them and passes them on; nothing else looks
+at the environment.
 """
 
 import argparse

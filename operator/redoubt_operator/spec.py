@@ -8,6 +8,7 @@ resource, so that what people apply and what GitOps compares stay the same.
 `InvalidSpec`, which becomes condition Stalled with these messages.
 """
 
+import re
 from collections.abc import Hashable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from enum import StrEnum
@@ -16,11 +17,15 @@ from types import NoneType, UnionType
 from typing import Any, Final, TypeAlias, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from . import quantity
+from .names import GROUP
+from .reserved import RESERVED
 
 SHARDS_MAX: Final = 100
 REPLICAS_MAX: Final = 5
 CONFIG_ENTRIES_MAX: Final = 100  # CEL needs a bound to estimate the cost of a rule
 DEFAULT_IMAGE: Final = "redoubt-server:0.1.0"
+
+_DIRECTIVE: Final = re.compile(r"^[a-z][a-z0-9-]*$")
 
 Json: TypeAlias = Any
 T = TypeVar("T")
@@ -294,6 +299,9 @@ def read_spec(raw: Mapping[str, Any]) -> ClusterSpec | InvalidSpec:
     """Read .spec as the API server stores it. Unknown fields are ignored: the schema prunes them."""
     faults: list[str] = []
     spec = cast(ClusterSpec, _read_object(ClusterSpec, raw, "spec", faults))
+    if not faults:
+        _check_config(spec.config, faults)
+        _check_labels(spec.pod_template, faults)
     return InvalidSpec(tuple(faults)) if faults else spec
 
 
@@ -378,6 +386,23 @@ def _read_map(found: Any, where: str, schema: Mapping[str, Any], faults: list[st
             _check_quantity(str(value), f"{where}.{key}", faults)
         return {key: str(value) for key, value in found.items()}
     return dict(found)
+
+
+def _check_config(config: Mapping[str, Any], faults: list[str]) -> None:
+    for name, value in config.items():
+        if not _DIRECTIVE.match(name):
+            faults.append(f"spec.config: expected a directive in lower case, found {name!r}")
+        elif name in RESERVED:
+            faults.append(f"spec.config.{name}: is set by the operator")
+        elif not isinstance(value, str) or any(ord(character) < 32 for character in value):
+            faults.append(f"spec.config.{name}: expected one line of text, found {value!r}")
+
+
+def _check_labels(template: PodTemplate, faults: list[str]) -> None:
+    for what, entries in (("labels", template.labels), ("annotations", template.annotations)):
+        for name in entries:
+            if name.startswith(f"{GROUP}/"):
+                faults.append(f"spec.podTemplate.{what}: {name} is reserved")
 
 
 def _check_quantity(text: str, where: str, faults: list[str]) -> None:

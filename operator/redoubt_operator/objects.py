@@ -1,0 +1,354 @@
+"""Builders of the Kubernetes objects of a cluster: from the spec to manifests, knowing no client.
+
+Every object carries the cluster's label and a controlling owner reference, so that deletion is the garbage
+collector's work and no finalizer is needed; volumes carry the reference only under `storage.reclaim: Delete`.
+Pods run under the restricted Pod Security level. A pod's revision is the hash of those fields that a person
+wrote and that a running pod cannot take over: an operator with another rendering restarts nothing.
+
+Used by the planner. `contains` says whether a live object already has what a manifest asks for.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
+from typing import Any, Final
+
+from . import directives, names, quantity
+from .observation import ClusterMeta, Manifest
+from .spec import AntiAffinity, ClusterSpec, PodTemplate, Reclaim
+
+USER_ID: Final = 10001  # of the image; any user other than root works
+GRACE_PERIOD_S: Final = 30  # half of it for the handover, the rest for the last snapshot
+CONFIG_PATH: Final = "/etc/redoubt"
+CONFIG_FILE: Final = "redoubt.conf"
+AUTH_PATH: Final = "/etc/redoubt-auth"
+DATA_PATH: Final = "/data"
+
+STARTUP_FAILURES: Final = 1800  # half an hour of loading, asked every second
+LIVENESS_PERIOD_S: Final = 10
+LIVENESS_FAILURES: Final = 12  # two minutes: KEYS or a long script must not get a healthy master killed
+PROBE_TIMEOUT_S: Final = 5
+
+
+def owner_reference(meta: ClusterMeta) -> dict[str, Any]:
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
+        "name": meta.name,
+        "uid": meta.uid,
+        "controller": True,
+    }
+
+
+def services(meta: ClusterMeta) -> tuple[Manifest, ...]:
+    """The headless Service that gives members their names, and the Service for clients."""
+    selector = names.cluster_selector(meta.name)
+    client = [_port("redis", names.PORT_CLIENT)]
+    every = [*client, _port("bus", names.PORT_BUS), _port("metrics", names.PORT_METRICS)]
+    headless = {
+        "clusterIP": "None",
+        "publishNotReadyAddresses": True,  # members find each other before they are ready
+        "selector": selector,
+        "ports": every,
+    }
+    return (
+        _object("v1", "Service", names.headless_service_name(meta.name), meta, {"spec": headless}),
+        _object(
+            "v1",
+            "Service",
+            names.client_service_name(meta.name),
+            meta,
+            {"spec": {"type": "ClusterIP", "selector": selector, "ports": client}},
+        ),
+    )
+
+
+def config_map(spec: ClusterSpec, meta: ClusterMeta) -> Manifest:
+    """redis.conf as a ConfigMap."""
+    lines = [f"{name} {value or chr(34) * 2}" for name, value in directives.directives(spec).items()]
+    text = "\n".join(lines) + "\n"
+    return _object("v1", "ConfigMap", names.config_map_name(meta.name), meta, {"data": {CONFIG_FILE: text}})
+
+
+def auth_secret(meta: ClusterMeta) -> Manifest:
+    """The generated Secret without its password, which the executor draws."""
+    return _object("v1", "Secret", names.auth_secret_name(meta.name), meta, {"type": "Opaque"})
+
+
+def auth_secret_name(spec: ClusterSpec, meta: ClusterMeta) -> str:
+    return spec.auth.secret_name or names.auth_secret_name(meta.name)
+
+
+def budget(meta: ClusterMeta, shard: int, available_min: int) -> Manifest:
+    """The one PodDisruptionBudget of a shard.
+
+    An integer: maxUnavailable would be computed from our scale subresource, which counts shards.
+    """
+    spec = {
+        "minAvailable": available_min,
+        "unhealthyPodEvictionPolicy": "IfHealthyBudget",
+        "selector": {"matchLabels": names.shard_selector(meta.name, shard)},
+    }
+    manifest = _object(
+        "policy/v1", "PodDisruptionBudget", names.budget_name(meta.name, shard), meta, {"spec": spec}
+    )
+    manifest["metadata"]["labels"][names.LABEL_SHARD] = str(shard)
+    return manifest
+
+
+def claim(spec: ClusterSpec, meta: ClusterMeta, shard: int, serial: int) -> Manifest:
+    """The volume of one member. `spec.storage` must be set."""
+    assert spec.storage is not None
+    wanted: dict[str, Any] = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": spec.storage.size}},
+    }
+    if spec.storage.class_name is not None:
+        wanted["storageClassName"] = spec.storage.class_name
+    manifest = _object(
+        "v1",
+        "PersistentVolumeClaim",
+        names.volume_name(meta.name, shard, serial),
+        meta,
+        {"spec": wanted},
+    )
+    _label_member(manifest, shard, serial)
+    if spec.storage.reclaim is Reclaim.RETAIN:
+        del manifest["metadata"]["ownerReferences"]
+    return manifest
+
+
+def pod(spec: ClusterSpec, meta: ClusterMeta, shard: int, serial: int, claim_name: str) -> Manifest:
+    """One member. `claim_name` is the volume at /data, or empty for an emptyDir."""
+    template = spec.pod_template
+    name = names.pod_name(meta.name, shard, serial)
+    manifest = _object("v1", "Pod", name, meta, {"spec": _pod_spec(spec, meta, shard, name, claim_name)})
+    metadata = manifest["metadata"]
+    metadata["labels"] = {**template.labels, **metadata["labels"]}
+    metadata["annotations"] = {**template.annotations, names.ANNOTATION_REVISION: revision(spec)}
+    _label_member(manifest, shard, serial)
+    return manifest
+
+
+def revision(spec: ClusterSpec) -> str:
+    """The hash of what people wrote and a running pod cannot take over.
+
+    Fields at their defaults are left out, so that neither a new field nor a new default changes it.
+    """
+    parts = {
+        "image": _non_default(spec).get("image"),
+        "resources": _non_default(spec.resources),
+        "podTemplate": _non_default(spec.pod_template),
+        "placement": _non_default(spec.placement),
+        "secret": spec.auth.secret_name,
+        "config": directives.restart_directives(spec),
+    }
+    written = {name: part for name, part in parts.items() if part}
+    text = json.dumps(written, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def contains(live: Any, wanted: Any) -> bool:
+    """Whether `live` has everything that `wanted` says; what others added does not count as a difference."""
+    if isinstance(wanted, Mapping):
+        return isinstance(live, Mapping) and all(
+            name in live and contains(live[name], value) for name, value in wanted.items()
+        )
+    if isinstance(wanted, list | tuple):
+        return (
+            isinstance(live, list | tuple)
+            and len(live) == len(wanted)
+            and all(contains(one, other) for one, other in zip(live, wanted, strict=True))
+        )
+    return bool(live == wanted)
+
+
+def _object(api: str, kind: str, name: str, meta: ClusterMeta, body: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": api,
+        "kind": kind,
+        "metadata": {
+            "name": name,
+            "namespace": meta.namespace,
+            "labels": {
+                names.LABEL_APP: "redoubt",
+                names.LABEL_INSTANCE: meta.name,
+                names.LABEL_MANAGED_BY: "redoubt-operator",
+                names.LABEL_CLUSTER: meta.name,
+            },
+            "ownerReferences": [owner_reference(meta)],
+        },
+        **body,
+    }
+
+
+def _label_member(manifest: dict[str, Any], shard: int, serial: int) -> None:
+    manifest["metadata"]["labels"].update({names.LABEL_SHARD: str(shard), names.LABEL_SERIAL: str(serial)})
+
+
+def _port(name: str, number: int) -> dict[str, Any]:
+    return {"name": name, "port": number, "targetPort": number, "protocol": "TCP"}
+
+
+def _pod_spec(spec: ClusterSpec, meta: ClusterMeta, shard: int, name: str, claim_name: str) -> dict[str, Any]:
+    template = spec.pod_template
+    data: dict[str, Any] = (
+        {"persistentVolumeClaim": {"claimName": claim_name}} if claim_name else {"emptyDir": {}}
+    )
+    secret = {"secretName": auth_secret_name(spec, meta), "defaultMode": 0o440}
+    pod_spec: dict[str, Any] = {
+        "hostname": name,
+        "subdomain": names.headless_service_name(meta.name),
+        "restartPolicy": "Always",
+        "enableServiceLinks": False,
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": template.termination_grace_period_seconds or GRACE_PERIOD_S,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER_ID,
+            "runAsGroup": USER_ID,
+            "fsGroup": USER_ID,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(spec)],
+        "volumes": [
+            {"name": "data", **data},
+            {"name": "config", "configMap": {"name": names.config_map_name(meta.name)}},
+            {"name": "auth", "secret": secret},
+            {"name": "tmp", "emptyDir": {}},
+        ],
+    }
+    affinity = _affinity(spec, meta, shard)
+    if affinity:
+        pod_spec["affinity"] = affinity
+    if spec.placement.zone_key is not None:
+        pod_spec["topologySpreadConstraints"] = [
+            {
+                "maxSkew": 1,
+                "topologyKey": spec.placement.zone_key,
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": names.shard_selector(meta.name, shard)},
+            }
+        ]
+    _merge_template(pod_spec, template)
+    return pod_spec
+
+
+def _container(spec: ClusterSpec) -> dict[str, Any]:
+    container: dict[str, Any] = {
+        "name": names.CONTAINER,
+        "image": spec.image,
+        "command": ["redoubt-server"],
+        "args": [
+            f"{CONFIG_PATH}/{CONFIG_FILE}",
+            *("--bind", "$(POD_IP)", "-127.0.0.1"),  # the dash forgives an address that is taken
+            *("--bind-source-addr", "$(POD_IP)"),
+            *("--cluster-announce-ip", "$(POD_IP)"),
+        ],
+        "env": [{"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
+        "ports": [
+            {"name": "redis", "containerPort": names.PORT_CLIENT},
+            {"name": "bus", "containerPort": names.PORT_BUS},
+            {"name": "metrics", "containerPort": names.PORT_METRICS},
+        ],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "runAsNonRoot": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "startupProbe": _probe("/livez", period_s=1, failures=STARTUP_FAILURES),
+        "livenessProbe": _probe("/livez", period_s=LIVENESS_PERIOD_S, failures=LIVENESS_FAILURES),
+        "readinessProbe": _probe("/readyz", period_s=1, failures=1),
+        "volumeMounts": [
+            {"name": "data", "mountPath": DATA_PATH},
+            {"name": "config", "mountPath": CONFIG_PATH, "readOnly": True},
+            {"name": "auth", "mountPath": AUTH_PATH, "readOnly": True},
+            {"name": "tmp", "mountPath": "/tmp"},
+        ],
+    }
+    resources = _resources(spec)
+    if resources:
+        container["resources"] = resources
+    if spec.pod_template.image_pull_policy is not None:
+        container["imagePullPolicy"] = spec.pod_template.image_pull_policy
+    return container
+
+
+def _probe(path: str, period_s: int, failures: int) -> dict[str, Any]:
+    return {
+        "httpGet": {"path": path, "port": names.PORT_METRICS},
+        "periodSeconds": period_s,
+        "timeoutSeconds": PROBE_TIMEOUT_S,
+        "failureThreshold": failures,
+    }
+
+
+def _resources(spec: ClusterSpec) -> dict[str, Any]:
+    over = spec.pod_template.resources
+    merged = {
+        "requests": {**spec.resources.requests, **(over.requests if over else {})},
+        "limits": {**spec.resources.limits, **(over.limits if over else {})},
+    }
+    return {name: part for name, part in merged.items() if part}
+
+
+def _affinity(spec: ClusterSpec, meta: ClusterMeta, shard: int) -> dict[str, Any]:
+    term = {
+        "topologyKey": "kubernetes.io/hostname",
+        "labelSelector": {"matchLabels": names.shard_selector(meta.name, shard)},
+    }
+    match spec.placement.anti_affinity:
+        case AntiAffinity.PREFERRED:
+            preferred = [{"weight": 100, "podAffinityTerm": term}]
+            apart: dict[str, Any] = {"preferredDuringSchedulingIgnoredDuringExecution": preferred}
+        case AntiAffinity.REQUIRED:
+            apart = {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
+        case AntiAffinity.NONE:
+            return dict(spec.pod_template.affinity)
+    return {"podAntiAffinity": apart, **spec.pod_template.affinity}
+
+
+def _merge_template(pod_spec: dict[str, Any], template: PodTemplate) -> None:
+    if template.node_selector:
+        pod_spec["nodeSelector"] = dict(template.node_selector)
+    if template.tolerations:
+        pod_spec["tolerations"] = list(template.tolerations)
+    if template.image_pull_secrets:
+        pod_spec["imagePullSecrets"] = list(template.image_pull_secrets)
+    if template.topology_spread_constraints:
+        constraints = pod_spec.setdefault("topologySpreadConstraints", [])
+        constraints.extend(template.topology_spread_constraints)
+    for name, value in (
+        ("priorityClassName", template.priority_class_name),
+        ("serviceAccountName", template.service_account_name),
+        ("schedulerName", template.scheduler_name),
+        ("runtimeClassName", template.runtime_class_name),
+    ):
+        if value is not None:
+            pod_spec[name] = value
+
+
+def _non_default(part: Any) -> dict[str, Any]:
+    """The fields of a spec dataclass that differ from their defaults, quantities by value."""
+    written: dict[str, Any] = {}
+    blank = type(part)()
+    for one in fields(part):
+        value = getattr(part, one.name)
+        if value == getattr(blank, one.name):
+            continue
+        written[one.name] = _canonical(
+            asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+        )
+    return written
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _canonical(one) for name, one in value.items() if one not in (None, {}, ())}
+    if isinstance(value, str):
+        number = quantity.parse(value)
+        return str(number.normalize()) if number is not None else value
+    return value

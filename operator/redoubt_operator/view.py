@@ -1,0 +1,450 @@
+"""What an observation means: servers with their fate, shards with their master, and who owns which slot.
+
+The planner's rules ask here instead of reading raw lists. Three ideas. A server has a fate: seen (it
+answered), starting (it never ran), dead (its process ended), lost (its pod will never run again) or silent,
+and silent is not dead. A shard's view is complete when every copy of its data that may exist has been seen.
+The owner of a slot is the claim with the highest config epoch over all views, a server's own line counting
+before what others say about it, as in Redis Cluster.
+
+Built once per plan by `look`; decides nothing and changes nothing.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from .observation import (
+    Claim,
+    ContainerState,
+    HostNode,
+    KnownNode,
+    Member,
+    MemberStatus,
+    Observation,
+    Phase,
+    Pod,
+    Role,
+    Sample,
+    Seen,
+    SlotRange,
+    Unknown,
+)
+from .placement import SLOTS, read_slots, slot_ranges
+from .spec import ClusterSpec
+
+
+class Fate(Enum):
+    """What is known about the process in a pod."""
+
+    SEEN = "seen"  # it answered in this observation
+    STARTING = "starting"  # its container has never run
+    DEAD = "dead"  # its container ended and will be restarted in place
+    LOST = "lost"  # the pod will never run again: finished, or its node is deleted or out of service
+    SILENT = "silent"  # Kubernetes says that it runs, and it does not answer
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """How new a member's data are, in the order in which copies are compared."""
+
+    data_epoch: int
+    offset: int
+    keys: int
+
+    def rank(self) -> tuple[int, int, int]:
+        return (self.data_epoch, self.offset, self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One pod of the cluster and what its server said."""
+
+    pod: Pod
+    shard: int
+    serial: int
+    fate: Fate
+    state: Seen[MemberStatus]
+    nodes: Seen[tuple[KnownNode, ...]]
+    config: Seen[Mapping[str, str]]
+    sample: Seen[Sample]
+    recorded_id: str  # node id by the last status, for a server that was not seen now
+    recorded_restarts: int | None
+
+    @property
+    def status(self) -> MemberStatus | None:
+        return None if isinstance(self.state, Unknown) else self.state
+
+    @property
+    def known_nodes(self) -> tuple[KnownNode, ...]:
+        return () if isinstance(self.nodes, Unknown) else self.nodes
+
+    @property
+    def node_id(self) -> str:
+        return self.status.node_id if self.status else self.recorded_id
+
+    @property
+    def is_staying(self) -> bool:
+        """Whether it is meant to go on: neither terminating nor lost."""
+        return (
+            not self.pod.is_terminating
+            and self.fate is not Fate.LOST
+            and not (self.status is not None and self.status.terminating)
+        )
+
+    @property
+    def is_serving_master(self) -> bool:
+        status = self.status
+        return (
+            status is not None
+            and status.phase is Phase.ASSIGNED
+            and status.role is Role.MASTER
+            and status.slots > 0
+        )
+
+    @property
+    def is_synced_replica(self) -> bool:
+        """Whether it could succeed its master: a full sync done, none under way."""
+        status = self.status
+        return (
+            status is not None
+            and status.phase is Phase.ASSIGNED
+            and status.role is Role.REPLICA
+            and status.synced
+            and not status.syncing
+            and not status.loading
+        )
+
+    @property
+    def copy(self) -> Copy | None:
+        """Its copy of the data; None when there is none or it is not known yet."""
+        status = self.status
+        if status is None or status.loading or status.data_lost:
+            return None
+        if status.data_epoch == 0 and status.keys == 0:
+            return None
+        return Copy(status.data_epoch, status.repl_offset, status.keys)
+
+    def knows(self, node_id: str) -> KnownNode | None:
+        """Its line about that id, when it has finished the handshake with it."""
+        for node in self.known_nodes:
+            if node.node_id == node_id and not node.is_handshaking:
+                return node
+        return None
+
+    @property
+    def knows_others(self) -> bool:
+        return any("myself" not in node.flags for node in self.known_nodes)
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The claim of a node id on slots, at its config epoch."""
+
+    node_id: str
+    config_epoch: int
+    slots: tuple[SlotRange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One shard: its servers by serial, its claims, its slots and who has them."""
+
+    index: int
+    servers: tuple[Server, ...]
+    claims: tuple[Claim, ...]
+    foreign_pods: tuple[Pod, ...]  # carry our labels but belong to an earlier resource of the name
+    slots: tuple[SlotRange, ...]
+    owner_ids: tuple[str, ...]  # ids that own any of the slots, highest config epoch first
+    epoch_seen: int  # highest config epoch seen for the slots
+    was_formed: bool  # whether its slots have ever been given to anyone, as far as is known
+    loss_recorded: bool  # the last status already says that this shard's data are lost
+    missing_copies: tuple[str, ...]  # why the view is not complete, one sentence each
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every copy of its data that may exist has been seen."""
+        return not self.missing_copies
+
+    @property
+    def master(self) -> Server | None:
+        """The serving master; of two that claim it, the one with the higher config epoch."""
+        serving = [server for server in self.servers if server.is_serving_master]
+        return max(serving, key=_config_epoch, default=None)
+
+    @property
+    def replicas(self) -> tuple[Server, ...]:
+        """Synced replicas that stay and follow the serving master, if there is one."""
+        master = self.master
+        return tuple(
+            server
+            for server in self.servers
+            if server.is_synced_replica
+            and server.is_staying
+            and (master is None or (server.status is not None and server.status.master_id == master.node_id))
+        )
+
+    @property
+    def healthy_replicas(self) -> tuple[Server, ...]:
+        """Synced replicas whose link is up: the gate of every planned step."""
+        return tuple(one for one in self.replicas if one.status is not None and one.status.link_up)
+
+    @property
+    def staying(self) -> tuple[Server, ...]:
+        return tuple(server for server in self.servers if server.is_staying)
+
+    def server_of(self, node_id: str) -> Server | None:
+        return next((one for one in self.servers if node_id and one.node_id == node_id), None)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """The whole cluster as the planner sees it."""
+
+    seen: Observation
+    shards: tuple[Shard, ...]
+    nodes: Mapping[str, HostNode] | None  # None: not permitted to see them, or not seen
+    slot_owner: tuple[str, ...]  # node id by slot, "" for none
+    unseen: tuple[str, ...]  # what of the cluster could not be seen, one sentence each
+    current_epoch: int
+    shards_recorded: int | None  # number of shards by which slots were split, journalled in status
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        return tuple(server for shard in self.shards for server in shard.servers)
+
+    @property
+    def seen_servers(self) -> tuple[Server, ...]:
+        return tuple(server for server in self.servers if server.fate is Fate.SEEN)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every pod, volume and server of the cluster was seen."""
+        return not self.unseen and all(shard.is_complete for shard in self.shards)
+
+    def server_of(self, node_id: str) -> Server | None:
+        return next((one for one in self.servers if node_id and one.node_id == node_id), None)
+
+    def host(self, server: Server) -> HostNode | None:
+        return None if self.nodes is None else self.nodes.get(server.pod.node)
+
+
+def look(
+    spec: ClusterSpec, seen: Observation, pods: tuple[Pod, ...], claims: tuple[Claim, ...]
+) -> ClusterView:
+    """The view of an observation whose pods and claims are known."""
+    nodes = None if isinstance(seen.nodes, Unknown) else {node.name: node for node in seen.nodes}
+    recorded = shards_recorded(seen.status)
+    count = _shard_count(spec, recorded, pods, claims)
+    rows = _recorded_shards(seen.status)
+    members = {member.pod_uid: member for member in seen.members}
+    servers = [
+        _server(pod, members.get(pod.uid), nodes, rows)
+        for pod in pods
+        if pod.owner_uid == seen.meta.uid and pod.shard is not None and pod.serial is not None
+    ]
+    owners = _owners(servers)
+    slot_owner = _paint(owners.values())
+    ranges = _ranges_by_owner(slot_owner)
+    by_shard: list[list[Server]] = [[] for _ in range(count)]
+    for server in sorted(servers, key=lambda one: (one.shard, one.serial)):
+        if server.shard < count:
+            by_shard[server.shard].append(server)
+    shards = tuple(
+        _shard(
+            index, by_shard[index], pods, claims, seen, owners, slot_owner, ranges, rows.get(index, {}), count
+        )
+        for index in range(count)
+    )
+    statuses = [server.status for server in servers if server.status is not None]
+    return ClusterView(
+        seen=seen,
+        shards=shards,
+        nodes=nodes,
+        slot_owner=tuple(slot_owner),
+        unseen=_unseen(seen, servers),
+        current_epoch=max((status.current_epoch for status in statuses), default=0),
+        shards_recorded=recorded,
+    )
+
+
+def shards_recorded(status: Mapping[str, Any]) -> int | None:
+    """The number of shards by which the slots were split, as the status journals it."""
+    number = status.get("slotShards")
+    return number if isinstance(number, int) and number > 0 else None
+
+
+def _shard_count(
+    spec: ClusterSpec, recorded: int | None, pods: tuple[Pod, ...], claims: tuple[Claim, ...]
+) -> int:
+    if recorded is not None:
+        return recorded
+    labels = [pod.shard for pod in pods] + [claim.shard for claim in claims]
+    return max([spec.shards, *(shard + 1 for shard in labels if shard is not None)])
+
+
+def _recorded_shards(status: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
+    rows = status.get("shards") or []
+    return {row["shard"]: row for row in rows if isinstance(row, Mapping) and "shard" in row}
+
+
+def _server(
+    pod: Pod,
+    member: Member | None,
+    nodes: Mapping[str, HostNode] | None,
+    rows: Mapping[int, Mapping[str, Any]],
+) -> Server:
+    assert pod.shard is not None and pod.serial is not None
+    nothing = Unknown("the pod has no address yet", pod.created_at_s)
+    recorded: Mapping[str, Any] = next(
+        (row for row in rows.get(pod.shard, {}).get("members", ()) if row.get("pod") == pod.name), {}
+    )
+    return Server(
+        pod=pod,
+        shard=pod.shard,
+        serial=pod.serial,
+        fate=_fate(pod, member, nodes),
+        state=member.status if member else nothing,
+        nodes=member.nodes if member else nothing,
+        config=member.config if member else nothing,
+        sample=member.sample if member else nothing,
+        recorded_id=recorded.get("nodeId", ""),
+        recorded_restarts=recorded.get("restarts"),
+    )
+
+
+def _fate(pod: Pod, member: Member | None, nodes: Mapping[str, HostNode] | None) -> Fate:
+    if pod.is_finished:
+        return Fate.LOST
+    if member is not None and not isinstance(member.status, Unknown):
+        return Fate.SEEN
+    if nodes is not None and pod.node:
+        host = nodes.get(pod.node)
+        if host is None or host.is_out_of_service:
+            return Fate.LOST
+    if pod.container.state is ContainerState.RUNNING:
+        return Fate.SILENT
+    has_run = pod.container.restart_count > 0 or pod.container.last_termination is not None
+    if has_run or pod.container.state is ContainerState.TERMINATED:
+        return Fate.DEAD
+    return Fate.STARTING
+
+
+def _owners(servers: Iterable[Server]) -> dict[str, Owner]:
+    """The newest claim of every node id that claims slots; a server's own line outweighs all others."""
+    owners: dict[str, Owner] = {}
+    own_lines: set[str] = set()
+    for server in servers:
+        if server.status is None:
+            continue
+        node_id = server.status.node_id
+        own_lines.add(node_id)
+        slots = next((one.slots for one in server.known_nodes if one.node_id == node_id), ())
+        if slots and server.status.slots:
+            owners[node_id] = Owner(node_id, server.status.config_epoch, slots)
+    for server in servers:
+        for node in server.known_nodes:
+            if not node.slots or (node.node_id in own_lines and node.node_id in owners):
+                continue
+            known = owners.get(node.node_id)
+            if known is None or known.config_epoch < node.config_epoch:
+                owners[node.node_id] = Owner(node.node_id, node.config_epoch, node.slots)
+    return owners
+
+
+def _paint(owners: Iterable[Owner]) -> list[str]:
+    slot_owner = [""] * SLOTS
+    for owner in sorted(owners, key=lambda one: (one.config_epoch, one.node_id)):
+        for one in owner.slots:
+            slot_owner[one.first : one.last + 1] = [owner.node_id] * len(one)
+    return slot_owner
+
+
+def _ranges_by_owner(slot_owner: list[str]) -> dict[str, tuple[SlotRange, ...]]:
+    found: dict[str, list[SlotRange]] = {}
+    first = 0
+    for slot in range(1, SLOTS + 1):
+        if slot == SLOTS or slot_owner[slot] != slot_owner[first]:
+            found.setdefault(slot_owner[first], []).append(SlotRange(first, slot - 1))
+            first = slot
+    return {owner: tuple(ranges) for owner, ranges in found.items() if owner}
+
+
+def _shard(
+    index: int,
+    servers: list[Server],
+    pods: tuple[Pod, ...],
+    claims: tuple[Claim, ...],
+    seen: Observation,
+    owners: Mapping[str, Owner],
+    slot_owner: list[str],
+    ranges: Mapping[str, tuple[SlotRange, ...]],
+    row: Mapping[str, Any],
+    count: int,
+) -> Shard:
+    mine = tuple(claim for claim in claims if claim.shard == index)
+    foreign = tuple(pod for pod in pods if pod.shard == index and pod.owner_uid != seen.meta.uid)
+    member_ids = {server.node_id for server in servers if server.node_id}
+    owned = sorted(
+        (one for node_id in member_ids for one in ranges.get(node_id, ())), key=lambda one: one.first
+    )
+    recorded = read_slots(str(row.get("slots", "")))
+    slots = tuple(owned) or recorded or (slot_ranges(count)[index],)
+    ids = {slot_owner[slot] for one in slots for slot in range(one.first, one.last + 1)} - {""}
+    owner_ids = sorted(ids, key=lambda one: (-owners[one].config_epoch, one))
+    epochs = [owners[one].config_epoch for one in owner_ids]
+    statuses = [server.status for server in servers if server.status is not None]
+    epochs += [status.config_epoch for status in statuses if status.slots or status.boot_slots]
+    return Shard(
+        index=index,
+        servers=tuple(servers),
+        claims=mine,
+        foreign_pods=foreign,
+        slots=slots,
+        owner_ids=tuple(owner_ids),
+        epoch_seen=max(epochs, default=0),
+        was_formed=bool(recorded or owner_ids or any(status.boot_slots for status in statuses)),
+        loss_recorded=bool(row.get("dataLost")),
+        missing_copies=tuple(_missing_copies(servers, mine, foreign)),
+    )
+
+
+def _missing_copies(servers: list[Server], claims: tuple[Claim, ...], foreign: tuple[Pod, ...]) -> list[str]:
+    missing = [f"pod {pod.name} of an earlier resource still exists" for pod in foreign]
+    for server in servers:
+        name = server.pod.name
+        if server.fate is Fate.LOST:
+            continue  # its volume, if it has one, is asked for below
+        if server.pod.is_terminating:
+            missing.append(f"pod {name} is terminating")
+        elif server.fate is Fate.SILENT:
+            missing.append(f"pod {name} runs but does not answer")
+        elif server.fate is Fate.DEAD:
+            missing.append(f"the container of pod {name} has not been restarted yet")
+        elif server.fate is Fate.STARTING and server.pod.claim:
+            missing.append(f"pod {name} has not started on volume {server.pod.claim}")
+        elif server.status is not None and server.status.loading:
+            missing.append(f"pod {name} is loading its data")
+    mounted = {server.pod.claim for server in servers if server.fate is not Fate.LOST}
+    for claim in claims:
+        if claim.name not in mounted and not claim.is_terminating:
+            missing.append(f"volume {claim.name} is not mounted by a running pod")
+    return missing
+
+
+def _unseen(seen: Observation, servers: list[Server]) -> tuple[str, ...]:
+    lists = (
+        ("services", seen.services),
+        ("config maps", seen.config_maps),
+        ("disruption budgets", seen.budgets),
+        ("the password", seen.auth),
+    )
+    unseen = [f"{what}: {one.reason}" for what, one in lists if isinstance(one, Unknown)]
+    for server in servers:
+        if isinstance(server.nodes, Unknown) and server.fate is Fate.SEEN:
+            unseen.append(f"CLUSTER NODES of pod {server.pod.name}: {server.nodes.reason}")
+    return tuple(unseen)
+
+
+def _config_epoch(server: Server) -> int:
+    return server.status.config_epoch if server.status is not None else 0
