@@ -76,6 +76,13 @@ class ReplicationHook:
         """As a master: the writes from now on are made under this config epoch; told to every replica."""
         raise AssertionError
 
+    def dump_fields(self) -> list[tuple[bytes, bytes]]:
+        """Return what a snapshot of this moment must say of its place in the history: name, text."""
+        return []
+
+    def restore(self, fields: dict[bytes, bytes], now_ms: int) -> None:
+        """Go on in the history that the loaded snapshot named, so that no full sync is needed after a restart."""
+
     def next_tick_ms(self) -> int:
         """Return the clock reading at which `tick` is wanted, if sooner than in 100 ms; 0: no wish."""
         return 0
@@ -149,6 +156,10 @@ class PersistenceHook:
 
     def tick(self, now_ms: int) -> None:
         """Start saves that are due, write slices of those under way."""
+
+    def next_tick_ms(self) -> int:
+        """Return the clock reading at which `tick` is wanted, if sooner than in 100 ms; 0: no wish."""
+        return 0
 
 
 class LifecycleHook:

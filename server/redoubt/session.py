@@ -86,6 +86,14 @@ class Session(Link):
         # What to propagate instead of the command as it came; None: as it came.
         self.rewritten: list[list[bytes]] | None = None
         self.name = b""
+        self.library_name = b""  # CLIENT SETINFO
+        self.library_version = b""
+        # CLIENT NO-EVICT and NO-TOUCH.
+        self.is_eviction_exempt = False
+        self.is_untouching = False
+        # READONLY: a replica of the cluster may serve reads; ASKING: the next command may use an importing slot.
+        self.is_readonly = False
+        self.is_asking = False
         self.created_ms = state.now_ms
         self.active_ms = state.now_ms
 

@@ -34,6 +34,7 @@ class Statistics:
         self.expired_keys = 0
         self.evicted_keys = 0
         self.error_replies = 0
+        self.authentications_denied = 0
         self.sync_full = 0
         self.sync_partial_ok = 0
         self.sync_partial_err = 0

@@ -1,0 +1,112 @@
+"""`redoubt-server`: from the command line to a running node.
+
+    redoubt-server [file.conf | -] [--directive word ...] ...
+
+Reads the configuration, opens the log, makes the node with real randomness and the runtime with real
+sockets, and serves until the node exits. Errors of the start go to standard error (configuration) or the log
+(addresses), with exit code 1, as from redis-server. The process stays in the foreground; supervisors and
+containers want it there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from random import Random, SystemRandom
+from typing import Final
+
+import uvloop
+
+from redoubt import config_file
+from redoubt.build import BUILD, source_revision
+from redoubt.config import Config
+from redoubt.node import Node
+from redoubt.runtime import logfile
+from redoubt.runtime.loop import Runtime, clock_us, wall_clock_ms
+from redoubt.runtime.network import ListenError
+from redoubt.version import REDOUBT_VERSION
+
+USAGE: Final = """\
+Usage: redoubt-server [/path/to/redoubt.conf] [--directive word ...] ...
+       redoubt-server - (read the configuration from standard input)
+       redoubt-server -v or --version
+       redoubt-server -h or --help
+
+Examples:
+       redoubt-server --port 7777
+       redoubt-server --port 7777 --replicaof 127.0.0.1 8888
+       redoubt-server /etc/redoubt.conf --loglevel verbose
+"""
+
+
+def main() -> int:
+    """Run the server with the arguments of the process."""
+    arguments = sys.argv[1:]
+    if arguments and arguments[0] in ("-v", "--version"):
+        print(version_line())
+        return 0
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return 0
+    config = Config(read_text)
+    try:
+        config_file.load(config, arguments)
+    except config_file.FatalConfigError as error:
+        print(error.text, file=sys.stderr)
+        return 1
+    return serve(config)
+
+
+def version_line() -> str:
+    """Return what --version prints."""
+    return f"Redoubt server v={REDOUBT_VERSION} sha={source_revision()} build={BUILD}"
+
+
+def read_text(path: str) -> str:
+    """Read a configuration or secret file; `-` is standard input."""
+    if path == "-":
+        return sys.stdin.read()
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def serve(config: Config) -> int:
+    """Make the node and its process, and run until it exits."""
+    try:
+        log = logfile.open_log(config)
+        os.chdir(config.dir)
+    except OSError as error:
+        print(f"Can't open the log file or chdir to '{config.dir}': {error.strerror}", file=sys.stderr)
+        return 1
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    seed = SystemRandom().getrandbits(128)
+    node = Node(config, Random(seed), wall_clock_ms(), clock_us)
+    log.set_role(lambda: "S" if node.state.replication.is_replica else "M")
+    log.write("Redoubt is starting: version=%s, build=%s, pid=%d", REDOUBT_VERSION, BUILD, os.getpid())
+    runtime = Runtime(node, loop)
+    try:
+        runtime.start(read_nodes_conf(config))
+    except ListenError as error:
+        log.warn("Warning: %s", error)
+        log.warn("Failed listening on port %d (TCP), aborting.", config.port)
+        return 1
+    if runtime.exit_code < 0:
+        log.write("Server initialized, ready to accept connections on port %d", config.port)
+    return runtime.run()
+
+
+def read_nodes_conf(config: Config) -> bytes:
+    """Return the cluster's file as the last process left it, empty if there is none."""
+    if not config.cluster_enabled:
+        return b""
+    try:
+        with open(config.cluster_config_file, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return b""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,182 @@
+"""One server without its process: bytes and clock readings in, bytes and effects out.
+
+The node puts the parts of a server together (keyspaces, dispatcher, replication, persistence, cluster) and
+passes on to them what happens at the edges. `redoubt.runtime` drives it with real sockets, files and time;
+`tests/sim` drives several with fake ones; both call exactly the methods that stand under "The edges".
+
+Contract with who drives it: after any call, end the loop turn: `take_effects` until it returns nothing,
+fulfilling each in order, then write the dirty lanes (replicas, bus, clients) of `state.dirty_lanes`. Time is
+a reading of the wall clock in milliseconds, and never goes back more than a correction of the clock.
+
+Here is composition only; every decision is in the parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+from redoubt.blocking import Blocking
+from redoubt.clients import Clients
+from redoubt.commands import connection, generic, string  # noqa: F401 - they register their commands
+from redoubt.data.keyspace import Keyspace
+from redoubt.dispatch import ClientDispatcher
+from redoubt.hooks import LifecycleHook, PersistenceHook, ReplicationHook
+from redoubt.interfaces import LISTEN_BUS, LISTEN_CLIENT, Effect, Exit, Link, OpenListener
+from redoubt.session import Session
+from redoubt.shutdown import ABORTED, Shutdown
+from redoubt.state import ServerState
+
+if TYPE_CHECKING:
+    from redoubt.config import Config
+
+TICK_MS: Final = 100
+
+
+def no_clock() -> int:
+    """Stand in for the sampling clock where durations do not matter."""
+    return 0
+
+
+class Node(LifecycleHook):
+    """One server; see the module's docstring."""
+
+    def __init__(
+        self, config: Config, random: Random, now_ms: int, clock_us: Callable[[], int] = no_clock
+    ) -> None:
+        self.state = ServerState(config, random, now_ms)
+        state = self.state
+        self.dispatcher = ClientDispatcher(state, clock_us)
+        state.dispatcher = self.dispatcher
+        state.lifecycle = self
+        state.blocking = Blocking(state)
+        for database in range(1 if config.cluster_enabled else config.databases):
+            keyspace = Keyspace(database, random, config.cluster_enabled)
+            keyspace.on_expired = self.dispatcher.key_expired
+            state.keyspaces.append(keyspace)
+        state.replication = ReplicationHook()
+        state.persistence = PersistenceHook()
+        connection.follow_config(state)
+        self.clients = Clients(state)
+        self.ticked_ms = now_ms
+        self.shutdown: Shutdown | None = None
+
+    def start(self, nodes_conf: bytes, now_ms: int) -> None:
+        """Begin to load and to listen. nodes_conf: the cluster's file as the last process left it."""
+        state = self.state
+        state.now_ms = now_ms
+        state.effects.append(OpenListener(LISTEN_CLIENT))
+
+    # The edges.
+
+    def accepted(self, kind: int, peer: str, local: str, now_ms: int) -> Link:
+        """Make the link of a connection that has been accepted; it may have to be closed at once."""
+        state = self.state
+        state.now_ms = now_ms
+        if kind == LISTEN_BUS:
+            assert state.cluster is not None
+            return state.cluster.accepted(peer, local, now_ms)
+        refusal = self.clients.refusal(peer)
+        session = self.dispatcher.accept(peer, local)
+        if refusal:
+            state.statistics.connections_rejected += 1
+            session.out.append(refusal)
+            session.closes_after_flush = True
+            state.mark_dirty(session)
+        return session
+
+    def opened(self, link: Link, now_ms: int) -> None:
+        """Pass on that a dialled link is connected."""
+        self.state.now_ms = now_ms
+        link.owner.opened(link, now_ms)
+
+    def failed(self, link: Link, is_refused: bool, now_ms: int) -> None:
+        """Pass on that a dialled link could not be connected."""
+        self.state.now_ms = now_ms
+        link.owner.failed(link, is_refused, now_ms)
+
+    def received(self, link: Link, data: bytes, now_ms: int) -> None:
+        """Pass on bytes that arrived."""
+        self.state.now_ms = now_ms
+        if not link.is_closed and not link.closes_after_flush:
+            link.owner.received(link, data, now_ms)
+
+    def piled_up(self, link: Link, now_ms: int) -> None:
+        """Look at a link whose kernel did not take everything; `link.unsent_bytes` says what remains."""
+        if isinstance(link, Session):
+            self.clients.check_output(link, now_ms)
+
+    def drained(self, link: Link, now_ms: int) -> None:
+        """Pass on that everything that was unsent for a while has been taken."""
+        self.state.now_ms = now_ms
+        if not link.is_closed:
+            link.owner.drained(link, now_ms)
+
+    def closed(self, link: Link, now_ms: int) -> None:
+        """Pass on that a stream has ended."""
+        self.state.now_ms = now_ms
+        link.is_closed = True
+        link.owner.closed(link, now_ms)
+
+    def tick(self, now_ms: int) -> None:
+        """Do what time demands: timeouts, expiry, gossip, elections, saves."""
+        state = self.state
+        state.now_ms = now_ms
+        self.ticked_ms = now_ms
+        state.blocking.tick(now_ms)
+        self.clients.tick(now_ms)
+        if self.shutdown is not None:
+            self.shutdown.tick(now_ms)
+            if self.shutdown.has_failed:
+                self.shutdown = None
+
+    def next_tick_ms(self) -> int:
+        """Return the clock reading at which the next tick is wanted."""
+        wanted_ms = self.ticked_ms + TICK_MS
+        deadline_ms = self.state.blocking.next_deadline_ms()
+        if 0 < deadline_ms < wanted_ms:
+            wanted_ms = deadline_ms
+        return max(wanted_ms, self.ticked_ms + 1)
+
+    def take_effects(self) -> list[Effect]:
+        """End a loop turn: let unblocked sessions go on, then hand over what the runtime is to fulfil."""
+        self.dispatcher.resume()
+        effects = self.state.effects
+        if effects:
+            self.state.effects = []
+        return effects
+
+    def wants_turn(self) -> bool:
+        """Say whether sessions wait for another loop turn, after the flush of this one."""
+        return bool(self.dispatcher.resumable)
+
+    # The end (LifecycleHook).
+
+    def begin_shutdown(
+        self, saves: bool | None, is_now: bool, is_forced: bool, now_ms: int, ctx: Session | None = None
+    ) -> bool:
+        """Begin to hand over, save (None: if configured) and exit; False if that is under way already."""
+        if self.shutdown is not None:
+            return False
+        state = self.state
+        if saves is None:
+            saves = state.persistence.saves_at_exit()
+        deadline_ms = now_ms if is_now else now_ms + state.config.shutdown_timeout * 1000
+        self.shutdown = Shutdown(state, saves, is_forced, deadline_ms)
+        if ctx is not None:
+            self.shutdown.wait(ctx)
+        self.shutdown.tick(now_ms)
+        return True
+
+    def abort_shutdown(self) -> bool:
+        """Call off a shutdown that waits; False if there is none."""
+        if self.shutdown is None or self.shutdown.is_saving:
+            return False
+        self.shutdown.answer(ABORTED)
+        self.shutdown = None
+        return True
+
+    def exit_now(self, code: int) -> None:
+        """End the process after this turn, saving nothing."""
+        self.state.effects.append(Exit(code))

@@ -1,0 +1,99 @@
+"""Files: replaced durably, written in pieces, read in slices.
+
+A file of ours is never changed in place. It is written beside its name, synced, renamed over it, and the
+directory is synced: after a power loss there is the old file or the new one, whole. `save` does all of it at
+once, since a vote waits for it; `PieceWriter` takes a long file piece by piece and syncs it in a thread.
+
+The loop calls it when the node wishes so; errors go back as the operating system's text. Nothing here knows
+what the files hold. Source of the order of steps: the rename rules of POSIX and fsync(2).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Final
+
+# One slice per loop turn: about a millisecond from the page cache.
+READ_BYTES: Final = 1024 * 1024
+
+
+def temporary_path(path: str) -> str:
+    """Return where a file is written before it takes its name."""
+    return f"{path}.temp-{os.getpid()}"
+
+
+def save(path: str, chunks: Iterable[bytes], is_synced: bool) -> str:
+    """Replace a file as a whole; return the error text, empty on success."""
+    temporary = temporary_path(path)
+    try:
+        with open(temporary, "wb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+            file.flush()
+            if is_synced:
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+        if is_synced:
+            sync_directory(path)
+    except OSError as error:
+        remove(temporary)
+        return error_text(error)
+    return ""
+
+
+def sync_directory(path: str) -> None:
+    """Make the renaming of a file durable."""
+    directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def remove(path: str) -> None:
+    """Remove a file that need not exist."""
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
+
+
+def error_text(error: OSError) -> str:
+    """Return what the operating system says of an error."""
+    return error.strerror or str(error)
+
+
+class PieceWriter:
+    """A file that is written over many loop turns and then takes its name."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.temporary = temporary_path(path)
+        self.file = open(self.temporary, "wb")  # noqa: SIM115 - open across many loop turns
+
+    def append(self, chunks: list[bytes]) -> None:
+        """Write pieces; raises OSError."""
+        for chunk in chunks:
+            self.file.write(chunk)
+
+    def finish(self) -> str:
+        """Sync and rename; return the error text, empty on success. Slow: called in a thread."""
+        try:
+            self.file.flush()
+            os.fsync(self.file.fileno())
+            self.file.close()
+            os.replace(self.temporary, self.path)
+            sync_directory(self.path)
+        except OSError as error:
+            self.abandon()
+            return error_text(error)
+        return ""
+
+    def abandon(self) -> None:
+        """Remove what has been written."""
+        try:
+            self.file.close()
+        except OSError:
+            pass
+        remove(self.temporary)

@@ -1,0 +1,287 @@
+"""The process around a node: the uvloop event loop, the loop turn, the tick, and the effects.
+
+A turn begins with the first thing that happens after the loop has slept (bytes, a tick, an ended stream),
+when the wall clock is read once, and ends after everything that was ready has been handed to the node: then
+the effects are fulfilled in order, and the dirty links are written, replicas before the bus before clients.
+So a client never sees the reply to a write that is not already on its way to the replicas, and each stream
+costs one write per turn however many commands it brought.
+
+`redoubt.main` makes the one `Runtime`; the streams call `begin_turn`. Nothing here decides anything about
+data or protocols.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from redoubt.interfaces import (
+    LANE_CLIENT,
+    LANE_REPLICA,
+    LISTEN_BUS,
+    LISTEN_CLIENT,
+    Close,
+    CloseListener,
+    Dial,
+    Effect,
+    Exit,
+    FileJob,
+    Link,
+    OpenListener,
+    ReadFile,
+    RemoveFile,
+    SaveFile,
+    Sleep,
+    WriteFile,
+)
+from redoubt.runtime import disk, network
+from redoubt.runtime.stream import Stream
+
+if TYPE_CHECKING:
+    from redoubt.node import Node
+
+log = logging.getLogger("redoubt")
+
+BUS_PORT_OFFSET: Final = 10000  # Redis: CLUSTER_PORT_INCR
+# The young generations are collected as usual, though less often; the old one never by itself: the object
+# graph is acyclic by construction, and a collection of a million containers takes 96 ms.
+GC_THRESHOLDS: Final = (20_000, 20, 1_000_000)
+
+
+def wall_clock_ms() -> int:
+    """Read the wall clock."""
+    return time.time_ns() // 1_000_000
+
+
+def clock_us() -> int:
+    """Read a clock for durations, in microseconds."""
+    return time.perf_counter_ns() // 1000
+
+
+class Runtime:
+    """One process around one node; see the module's docstring."""
+
+    def __init__(self, node: Node, loop: asyncio.AbstractEventLoop) -> None:
+        self.node = node
+        self.loop = loop
+        self.config = node.state.config
+        self.statistics = node.state.statistics
+        self.now_ms = wall_clock_ms()
+        self.is_in_turn = False
+        self.exit_code = -1
+        self.streams: dict[int, Stream] = {}  # by descriptor
+        self.paused: dict[int, Stream] = {}
+        self.servers: dict[int, list[asyncio.Server]] = {}
+        self.writers: dict[str, disk.PieceWriter] = {}
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    # The life of the process.
+
+    def start(self, nodes_conf: bytes) -> None:
+        """Start the node; raises ListenError if an address cannot be listened on."""
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            self.loop.add_signal_handler(signal_number, self.asked_to_end, signal_number)
+        self.node.start(nodes_conf, self.begin_turn())
+        self.end_turn()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+        self.tick()
+
+    def run(self) -> int:
+        """Serve until the node exits; return the exit code."""
+        if self.exit_code < 0:
+            self.loop.run_forever()
+        return self.exit_code
+
+    def asked_to_end(self, signal_number: int) -> None:
+        """Begin a shutdown as SHUTDOWN would; a second SIGINT ends the process at once."""
+        log.warning("Received %s scheduling shutdown...", signal.Signals(signal_number).name)
+        began = self.node.begin_shutdown(None, False, False, self.begin_turn())
+        if not began and signal_number == signal.SIGINT:
+            log.warning("You insist... exiting now.")
+            self.node.exit_now(1)
+
+    # The loop turn.
+
+    def begin_turn(self) -> int:
+        """Return the clock reading of the present turn, beginning one if there is none."""
+        if not self.is_in_turn:
+            self.is_in_turn = True
+            self.now_ms = wall_clock_ms()
+            self.loop.call_soon(self.end_turn)
+        return self.now_ms
+
+    def end_turn(self) -> None:
+        """Fulfil the effects in order, then write everything dirty, replicas before clients."""
+        node = self.node
+        state = node.state
+        effects = node.take_effects()
+        while effects:
+            for effect in effects:
+                self.fulfil(effect)
+            effects = node.take_effects()
+        self.is_in_turn = False
+        state.replication.before_flush(self.now_ms)
+        lanes = state.dirty_lanes
+        for lane in range(len(lanes)):
+            if lane == LANE_CLIENT and state.replication.holds_replies():
+                continue
+            links = lanes[lane]
+            if links:
+                lanes[lane] = []
+                for link in links:
+                    link.is_dirty = False
+                    handle = link.handle
+                    if isinstance(handle, Stream):
+                        handle.flush()
+        if self.paused:
+            self.resume_reading()
+        if self.exit_code >= 0:
+            self.loop.stop()
+        elif node.wants_turn():
+            self.begin_turn()
+
+    def resume_reading(self) -> None:
+        """Read again from those whose links are no longer paused."""
+        for descriptor, stream in list(self.paused.items()):
+            link = stream.link
+            if link is not None and not link.is_paused:
+                del self.paused[descriptor]
+                stream.resume_reading()
+
+    def tick(self) -> None:
+        """Let the node do what time demands, and come back when it wishes."""
+        now_ms = self.begin_turn()
+        for stream in self.streams.values():
+            link = stream.link
+            if link is not None and (link.lane == LANE_REPLICA or stream.is_backed_up):
+                stream.sample()
+        self.node.tick(now_ms)
+        delay_ms = self.node.next_tick_ms() - wall_clock_ms()
+        self.loop.call_later(max(delay_ms, 1) / 1000, self.tick)
+
+    # The effects.
+
+    def fulfil(self, effect: Effect) -> None:
+        """Do what the node wishes."""
+        if isinstance(effect, SaveFile):
+            error = disk.save(effect.path, effect.chunks, effect.is_synced)
+            effect.job.done(error, self.now_ms)
+        elif isinstance(effect, Dial):
+            self.spawn(network.dial(self, effect))
+        elif isinstance(effect, Close):
+            self.close(effect.link)
+        elif isinstance(effect, WriteFile):
+            self.write_piece(effect)
+        elif isinstance(effect, ReadFile):
+            self.spawn(self.read_file(effect.job, effect.path))
+        elif isinstance(effect, RemoveFile):
+            self.remove_file(effect.path)
+        elif isinstance(effect, OpenListener):
+            self.open_listener(effect.kind)
+        elif isinstance(effect, CloseListener):
+            for server in self.servers.pop(effect.kind, []):
+                server.close()
+        elif isinstance(effect, Sleep):
+            time.sleep(effect.duration_ms / 1000)
+        else:
+            assert isinstance(effect, Exit), effect
+            self.exit_code = effect.code
+
+    def spawn(self, work: Any) -> None:
+        """Run a coroutine in the background, keeping it alive."""
+        task = self.loop.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def close(self, link: Link) -> None:
+        """Close a link at once; one that is still being dialled is closed when the dial ends."""
+        handle = link.handle
+        if isinstance(handle, Stream):
+            handle.abort()
+
+    def write_piece(self, effect: WriteFile) -> None:
+        """Append to the file that is being written, and finish it in a thread after the last piece."""
+        try:
+            writer = self.writers.get(effect.path)
+            if writer is None:
+                writer = disk.PieceWriter(effect.path)
+                self.writers[effect.path] = writer
+            writer.append(effect.chunks)
+        except OSError as error:
+            failed = self.writers.pop(effect.path, None)
+            if failed is not None:
+                failed.abandon()
+            effect.job.done(disk.error_text(error), self.now_ms)
+            return
+        if effect.is_last:
+            del self.writers[effect.path]
+            self.spawn(self.finish_file(effect.job, writer))
+
+    async def finish_file(self, job: FileJob, writer: disk.PieceWriter) -> None:
+        """Sync and rename off the loop, then tell the job."""
+        error = await self.loop.run_in_executor(None, writer.finish)
+        job.done(error, self.begin_turn())
+
+    def remove_file(self, path: str) -> None:
+        """Remove a file and what was being written to become it."""
+        writer = self.writers.pop(path, None)
+        if writer is not None:
+            writer.abandon()
+        disk.remove(path)
+
+    async def read_file(self, job: FileJob, path: str) -> None:
+        """Hand a file to its job slice by slice, with a loop turn between two slices."""
+        try:
+            with open(path, "rb") as file:
+                while data := file.read(disk.READ_BYTES):
+                    job.chunk(data, self.begin_turn())
+                    await asyncio.sleep(0)
+        except OSError as error:
+            job.done(disk.error_text(error), self.begin_turn())
+            return
+        job.done("", self.begin_turn())
+
+    def open_listener(self, kind: int) -> None:
+        """Listen for clients or for the bus; raises ListenError."""
+        if kind in self.servers:
+            return
+        config = self.config
+        port = config.port
+        if kind == LISTEN_BUS:
+            port = config.cluster_port or config.port + BUS_PORT_OFFSET
+        sockets = network.open_sockets(config.bind, port, config.tcp_backlog) if port else []
+        if kind == LISTEN_CLIENT and config.unixsocket:
+            sockets.append(network.unix_socket(config.unixsocket, config.unixsocketperm, config.tcp_backlog))
+        self.servers[kind] = []
+        for listener in sockets:
+            make: Callable[[], Any] = Acceptor(self, kind).make
+            # create_server only registers the socket, so one step of the coroutine completes it.
+            self.servers[kind].append(complete(self.loop.create_server(make, sock=listener)))
+
+
+class Acceptor:
+    """Makes the stream of each connection that a listener accepts."""
+
+    def __init__(self, runtime: Runtime, kind: int) -> None:
+        self.runtime = runtime
+        self.kind = kind
+
+    def make(self) -> Stream:
+        """Make the stream of a new connection."""
+        return Stream(self.runtime, None, self.kind)
+
+
+def complete(work: Any) -> Any:
+    """Run a coroutine that never really waits, from within the loop."""
+    try:
+        work.send(None)
+    except StopIteration as stop:
+        return stop.value
+    raise AssertionError("the coroutine waited")
