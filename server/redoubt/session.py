@@ -91,7 +91,7 @@ class Session(Link):
         # CLIENT NO-EVICT and NO-TOUCH.
         self.is_eviction_exempt = False
         self.is_untouching = False
-        # READONLY: a replica of the cluster may serve reads; ASKING: the next command may use an importing slot.
+        # READONLY: a replica in a cluster serves reads; ASKING: the next command may use an importing slot.
         self.is_readonly = False
         self.is_asking = False
         self.created_ms = state.now_ms

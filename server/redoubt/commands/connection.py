@@ -1,0 +1,220 @@
+"""The commands about one's own connection: PING, ECHO, QUIT, RESET, SELECT, AUTH and HELLO.
+
+There is one user, `default`, whose password is requirepass. A connection that was accepted while a password
+was set carries GATE_AUTH until AUTH or HELLO AUTH lowers it; when the password is taken away again, every
+gate falls, and when one is set, connections that are open stay as they are, as in Redis.
+
+The dispatcher runs these; `follow_config` is called once when the node is put together. CLIENT is in
+`redoubt.commands.client`. Source: the pages of the connection group in the Redis documentation.
+"""
+
+from __future__ import annotations
+
+from hmac import compare_digest
+from typing import TYPE_CHECKING, Final
+
+from redoubt.commands.arguments import Arguments, integer
+from redoubt.commands.declare import (
+    ALLOW_BUSY,
+    CONNECTION,
+    FAST,
+    LOADING,
+    NO_AUTH,
+    NOSCRIPT,
+    STALE,
+    STOPS_ON_DISK_ERROR,
+    SUBSCRIBED,
+    UNQUEUED,
+    command,
+)
+from redoubt.resp.replies import OK, PONG, CommandError, ErrorReply, MapReply, Reply, SimpleString
+from redoubt.session import GATE_AUTH, GATE_MULTI, GATE_SUBSCRIBER, REPLIES_ON
+from redoubt.version import REDIS_VERSION
+
+if TYPE_CHECKING:
+    from redoubt.session import Session
+    from redoubt.state import ServerState
+
+DEFAULT_USER: Final = b"default"
+RESET_DONE: Final = SimpleString(b"RESET")
+WRONG_PASSWORD: Final = ErrorReply(b"WRONGPASS invalid username-password pair or user is disabled.")
+NO_PASSWORD_SET: Final = ErrorReply(
+    b"ERR AUTH <password> called without any password configured for the default user. "
+    b"Are you sure your configuration is correct?"
+)
+HELLO_NEEDS_AUTH: Final = ErrorReply(
+    b"NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH "
+    b"<user> <pass> option can be used to authenticate the client and select the RESP protocol version at "
+    b"the same time"
+)
+BEFORE_AUTH: Final = NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY
+
+
+@command(
+    "PING", "[message]", group=CONNECTION, flags=FAST | SUBSCRIBED | STOPS_ON_DISK_ERROR, since="1.0.0",
+    complexity="O(1)", summary="Answer PONG, or the message: the connection and the server live.",
+    tips=("request_policy:all_shards", "response_policy:all_succeeded"),
+)  # fmt: skip
+def ping(ctx: Session, argv: list[bytes]) -> Reply:
+    """PING; a RESP2 subscriber gets a message, so that it can tell it from its channels' messages."""
+    if len(argv) > 2:
+        return ErrorReply(b"ERR wrong number of arguments for 'ping' command")
+    if ctx.gates & GATE_SUBSCRIBER and ctx.resp == 2:
+        return [b"pong", argv[1] if len(argv) == 2 else b""]
+    return argv[1] if len(argv) == 2 else PONG
+
+
+@command(
+    "ECHO", "message", group=CONNECTION, flags=LOADING | STALE | FAST, since="1.0.0", complexity="O(1)",
+    summary="Answer the message.",
+)  # fmt: skip
+def echo(ctx: Session, argv: list[bytes]) -> Reply:
+    """ECHO."""
+    return argv[1]
+
+
+@command(
+    "QUIT", group=CONNECTION, flags=BEFORE_AUTH | SUBSCRIBED | UNQUEUED, since="1.0.0", complexity="O(1)",
+    arity=-1, summary="Close the connection after the replies that are under way.",
+)  # fmt: skip
+def quit_connection(ctx: Session, argv: list[bytes]) -> Reply:
+    """QUIT."""
+    ctx.closes_after_flush = True
+    return OK
+
+
+@command(
+    "RESET", group=CONNECTION, flags=BEFORE_AUTH | SUBSCRIBED | UNQUEUED, since="6.2.0", complexity="O(1)",
+    summary="Bring the connection back to how it was when it was opened.",
+)  # fmt: skip
+def reset(ctx: Session, argv: list[bytes]) -> Reply:
+    """RESET: nothing of what the client has set up on this connection stays."""
+    ctx.queued = []
+    ctx.set_own_gate(GATE_MULTI, False)
+    ctx.replies = REPLIES_ON
+    ctx.resp = 2
+    ctx.name = b""
+    ctx.is_eviction_exempt = False
+    ctx.is_untouching = False
+    ctx.is_readonly = False
+    ctx.is_asking = False
+    select_database(ctx, 0)
+    if ctx.state.config.requirepass:
+        ctx.set_own_gate(GATE_AUTH, True)
+        ctx.parser.is_unauthenticated = True
+    return RESET_DONE
+
+
+@command(
+    "SELECT", "index", group=CONNECTION, flags=LOADING | STALE | FAST, since="1.0.0", complexity="O(1)",
+    summary="Choose the database that the following commands of this connection use.",
+)  # fmt: skip
+def select(ctx: Session, argv: list[bytes]) -> Reply:
+    """SELECT."""
+    index = integer(argv[1])
+    if ctx.state.config.cluster_enabled and index != 0:
+        return ErrorReply(b"ERR SELECT is not allowed in cluster mode")
+    if not 0 <= index < len(ctx.state.keyspaces):
+        return ErrorReply(b"ERR DB index is out of range")
+    select_database(ctx, index)
+    return OK
+
+
+def select_database(ctx: Session, index: int) -> None:
+    """Make the database with this index, which exists, the session's."""
+    ctx.database = index
+    ctx.db = ctx.state.keyspaces[index]
+
+
+@command(
+    "AUTH", "[username] password", group=CONNECTION, flags=BEFORE_AUTH, since="1.0.0", complexity="O(1)",
+    summary="Show the password, so that the other commands may be used.",
+)  # fmt: skip
+def auth(ctx: Session, argv: list[bytes]) -> Reply:
+    """AUTH [username] password."""
+    if len(argv) > 3:
+        return ErrorReply(b"ERR syntax error")
+    if len(argv) == 2 and not ctx.state.config.requirepass:
+        return NO_PASSWORD_SET
+    username = argv[1] if len(argv) == 3 else DEFAULT_USER
+    return OK if authenticate(ctx, username, argv[-1]) else WRONG_PASSWORD
+
+
+def authenticate(ctx: Session, username: bytes, password: bytes) -> bool:
+    """Compare the password in constant time; the right one, or any if none is set, opens the connection."""
+    expected = ctx.state.config.requirepass.encode("utf-8", "surrogateescape")
+    if username != DEFAULT_USER or (expected and not compare_digest(password, expected)):
+        ctx.state.statistics.authentications_denied += 1
+        return False
+    ctx.set_own_gate(GATE_AUTH, False)
+    ctx.parser.is_unauthenticated = False
+    return True
+
+
+@command(
+    "HELLO", "[protover:integer [AUTH username password] [SETNAME clientname]]", group=CONNECTION,
+    flags=BEFORE_AUTH, since="6.0.0", complexity="O(1)",
+    summary="Choose the protocol version, log in and name the connection in one step; describe the server.",
+)  # fmt: skip
+def hello(ctx: Session, argv: list[bytes]) -> Reply:
+    """HELLO: nothing is changed unless every option is right."""
+    arguments = Arguments(argv)
+    version = ctx.resp
+    if arguments.has_more():
+        version = arguments.integer(b"ERR Protocol version is not an integer or out of range")
+        if version not in (2, 3):
+            return ErrorReply(b"NOPROTO unsupported protocol version")
+    credentials: list[bytes] = []
+    name: bytes | None = None
+    while arguments.has_more():
+        option = arguments.word()
+        if option.upper() == b"AUTH" and arguments.left() >= 2:
+            credentials = [arguments.word(), arguments.word()]
+        elif option.upper() == b"SETNAME" and arguments.has_more():
+            name = checked_name(arguments.word())
+        else:
+            return ErrorReply(b"ERR Syntax error in HELLO option '%s'" % option[:128])
+    if credentials and not authenticate(ctx, credentials[0], credentials[1]):
+        return WRONG_PASSWORD
+    if ctx.gates & GATE_AUTH:
+        return HELLO_NEEDS_AUTH
+    if name is not None:
+        ctx.name = name
+    ctx.resp = version
+    return describe(ctx)
+
+
+def checked_name(name: bytes, what: bytes = b"Client names") -> bytes:
+    """Return the name if it could stand in a line of CLIENT LIST."""
+    if any(byte < 0x21 or byte > 0x7E for byte in name):
+        raise CommandError(b"ERR %s cannot contain spaces, newlines or special characters." % what)
+    return name
+
+
+def describe(ctx: Session) -> MapReply:
+    """Make the reply of HELLO."""
+    state = ctx.state
+    return MapReply(
+        [
+            (b"server", b"redis"),
+            (b"version", REDIS_VERSION.encode()),
+            (b"proto", ctx.resp),
+            (b"id", ctx.session_id),
+            (b"mode", b"cluster" if state.config.cluster_enabled else b"standalone"),
+            (b"role", b"replica" if state.replication.is_replica else b"master"),
+            (b"modules", []),
+        ]
+    )
+
+
+def follow_config(state: ServerState) -> None:
+    """Open the connections that wait for a password when the password is taken away."""
+
+    def password_changed() -> str:
+        if not state.config.requirepass:
+            for session in state.sessions.values():
+                session.set_own_gate(GATE_AUTH, False)
+                session.parser.is_unauthenticated = False
+        return ""
+
+    state.config.on_change("requirepass", password_changed)
