@@ -2,8 +2,8 @@
 
 The leader renews the Lease every second. Whoever has seen the same record for its whole duration, by the
 own clock, may take it; the times written into the record are for people and are never compared, so a
-clock that jumps changes nothing. A leader that could not renew for `LEASE_RENEW_DEADLINE_S`, measured from the
-sending of its last good request, is no longer one, three seconds before anybody else may be. Every change
+clock that jumps changes nothing. A leader that could not renew for `LEASE_RENEW_DEADLINE_S`, measured from
+the sending of its last good request, is no longer one, three seconds before anybody else may be. Every change
 of hands raises `leaseTransitions`; the number goes with every role that we give to a server, and a server
 that has seen a higher one refuses: so even a leader that was frozen and wakes up late can do no harm.
 

@@ -180,6 +180,13 @@ class Links:
                 self._links[address.uid] = link
             return link
 
+    def seen(self, uid: str) -> Link:
+        """Return the link on which a server was last asked. Raises LinkError when it has ended since."""
+        link = self._links.get(uid)
+        if link is None or not link.is_open:
+            raise LinkError("the connection has ended since the server was seen")
+        return link
+
     def drop(self, uid: str) -> None:
         """Close the link to a pod that is of no interest any more."""
         link = self._links.pop(uid, None)

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from redoubt_operator import quantity
 from redoubt_operator.names import (
     ANNOTATION_REVISION,
     CONTAINER,
@@ -39,22 +40,6 @@ from redoubt_operator.observation import (
 
 LABEL_ZONE: Final = "topology.kubernetes.io/zone"
 DATA_PATH: Final = "/data"
-# Suffixes of resource quantities; the binary ones first, since "Mi" also ends in "i" and not in "M".
-_QUANTITY_SUFFIXES: Final = {
-    "Ki": 2**10,
-    "Mi": 2**20,
-    "Gi": 2**30,
-    "Ti": 2**40,
-    "Pi": 2**50,
-    "Ei": 2**60,
-    "m": 1e-3,
-    "k": 1e3,
-    "M": 1e6,
-    "G": 1e9,
-    "T": 1e12,
-    "P": 1e15,
-    "E": 1e18,
-}
 
 
 def cluster_meta(manifest: Manifest) -> ClusterMeta:
@@ -103,7 +88,7 @@ def pod(manifest: Manifest) -> Pod:
         grace_period_s=grace_s,
         claim=_claim_name(spec, server),
         owner_uid=_owner_uid(metadata),
-        memory_limit_bytes=quantity(((server.get("resources") or {}).get("limits") or {}).get("memory")),
+        memory_limit_bytes=_memory_limit_bytes(server),
     )
 
 
@@ -195,15 +180,9 @@ def rfc3339(at_s: float) -> str:
     return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def quantity(text: str | int | None) -> int | None:
-    """Turn a resource quantity ("512Mi", "1e9", 1024) into a number of bytes; None when there is none."""
-    if text is None:
-        return None
-    text = str(text)
-    for suffix, factor in _QUANTITY_SUFFIXES.items():
-        if text.endswith(suffix):
-            return int(float(text[: -len(suffix)]) * factor)
-    return int(float(text))
+def _memory_limit_bytes(server: Mapping[str, Any]) -> int | None:
+    limit = ((server.get("resources") or {}).get("limits") or {}).get("memory")
+    return None if limit is None else quantity.bytes_of(str(limit))
 
 
 def _deleting_since_s(metadata: Mapping[str, Any], grace_s: int | None) -> float | None:
