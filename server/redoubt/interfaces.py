@@ -148,10 +148,11 @@ class WriteFile(Effect):
 
 
 class RemoveFile(Effect):
-    """Remove the file at `path` and the temporary file that would have become it; neither need exist."""
+    """Remove the file at `path`, or only the temporary file that would have become it; it need not exist."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, is_temporary: bool = False) -> None:
         self.path = path
+        self.is_temporary = is_temporary
 
 
 class ReadFile(Effect):

@@ -14,6 +14,7 @@ Source: Redis `src/rdb.c` (rdbLoadRioWithLoadingCtx), `src/rdb.h`; Valkey 9 for 
 
 from __future__ import annotations
 
+from redoubt.data.text import Value
 from redoubt.persist.rdb_format import (
     CHECKSUM_VERSION_MIN,
     OP_AUX,
@@ -53,7 +54,7 @@ class RdbSink:
     def resize(self, database: int, key_count: int, expiry_count: int) -> None:
         """Take note of how many keys will come."""
 
-    def entry(self, database: int, key: bytes, value: object, expires_ms: int) -> None:
+    def entry(self, database: int, key: bytes, value: Value, expires_ms: int) -> None:
         """Take one key; `expires_ms`: absolute, 0 for none."""
         raise AssertionError
 
@@ -64,11 +65,14 @@ class RdbSink:
 class RdbReader:
     """Reads one RDB stream; see the module's docstring."""
 
-    def __init__(self, path: str, sink: RdbSink, text_bytes_max: int = TEXT_BYTES_MAX) -> None:
+    def __init__(
+        self, path: str, sink: RdbSink, databases: int = 1 << 31, text_bytes_max: int = TEXT_BYTES_MAX
+    ) -> None:
         self.is_done = False
         self.version = 0
         self._source = RdbSource(path, text_bytes_max)
         self._sink = sink
+        self._databases = databases
         self._database = 0
         self._expires_ms = 0
         self._key = b""
@@ -156,6 +160,9 @@ class RdbReader:
             self._expires_ms = source.little(4, True) * 1000
         elif code == OP_SELECT:
             self._database = source.length()
+            if self._database >= self._databases:
+                expected = f"a database below {self._databases} (directive databases)"
+                raise source.corrupt(expected, str(self._database))
         elif code == OP_RESIZE:
             key_count = source.length()
             self._sink.resize(self._database, key_count, source.length())

@@ -14,7 +14,7 @@ from typing import Final
 
 import lzf
 
-from redoubt.data.text import GrowableText, parse_integer
+from redoubt.data.text import GrowableText, Value, parse_integer
 from redoubt.persist.rdb_format import ENCODING_INT8, ENCODING_INT16, ENCODING_INT32, TYPE_TEXT
 from redoubt.persist.rdb_source import RdbSource
 from redoubt.persist.rdb_value import ValueReader, ValueWriter
@@ -31,11 +31,11 @@ _LZF_MARK: Final = b"\xc3"
 class TextWriter(ValueWriter):
     """Writes strings, whichever of the three classes holds them."""
 
-    def type_byte(self, value: object) -> int:
+    def type_byte(self, value: Value) -> int:
         """Name the type byte of strings."""
         return TYPE_TEXT
 
-    def write(self, value: object, is_compressed: bool, out: list[bytes]) -> None:
+    def write(self, value: Value, is_compressed: bool, out: list[bytes]) -> None:
         """Append the string in its smallest encoding."""
         if isinstance(value, bytes):
             write_text(value, is_compressed, out)
@@ -49,7 +49,7 @@ class TextWriter(ValueWriter):
 class TextReader(ValueReader):
     """Reads strings of every encoding; stateless."""
 
-    def read(self, source: RdbSource) -> object:
+    def read(self, source: RdbSource) -> Value:
         """Read one string value: an int where the text is a canonical 64-bit integer."""
         return source.text_or_int()
 

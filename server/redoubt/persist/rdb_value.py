@@ -6,17 +6,18 @@ one line each to the tables in `rdb_types`; `rdb_write` and `rdb_read` know no t
 
 from __future__ import annotations
 
+from redoubt.data.text import Value
 from redoubt.persist.rdb_source import RdbSource
 
 
 class ValueWriter:
     """Turns values of one class into RDB. One instance serves all values: it keeps no state."""
 
-    def type_byte(self, value: object) -> int:
+    def type_byte(self, value: Value) -> int:
         """Name the type byte that this value is written under."""
         raise AssertionError
 
-    def write(self, value: object, is_compressed: bool, out: list[bytes]) -> None:
+    def write(self, value: Value, is_compressed: bool, out: list[bytes]) -> None:
         """Append the value as it follows its key."""
         raise AssertionError
 
@@ -29,6 +30,6 @@ class ValueReader:
     commits after each element, so that a huge value costs no second pass; a stateless one never commits.
     """
 
-    def read(self, source: RdbSource) -> object:
+    def read(self, source: RdbSource) -> Value:
         """Read on; return the whole value once it is complete."""
         raise AssertionError

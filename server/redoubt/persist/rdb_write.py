@@ -9,6 +9,7 @@ Source: Redis `src/rdb.c` (rdbSaveRio); version 10 is the newest that Redis 7.0 
 
 from __future__ import annotations
 
+from redoubt.data.text import Value
 from redoubt.persist.checksum import crc64
 from redoubt.persist.rdb_format import (
     OP_AUX,
@@ -62,7 +63,7 @@ class RdbWriter:
             self._out.append(bytes([OP_SELECT]))
             write_length(database, self._out)
 
-    def entry(self, key: bytes, value: object, expires_ms: int) -> None:
+    def entry(self, key: bytes, value: Value, expires_ms: int) -> None:
         """Write one key with its value; `expires_ms`: absolute, 0 for none."""
         out = self._out
         writer = WRITERS[type(value)]

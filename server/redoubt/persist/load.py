@@ -1,0 +1,43 @@
+"""Fills keyspaces from an RDB stream: the sink of the reader for dump.rdb and for full syncs.
+
+Expired keys are dropped where this server decides what has expired (a master outside cluster mode), kept and
+hidden where another one does. Auxiliary fields are collected; the place in the replication history is among
+them. It reads no files and decides nothing about what happens with the old data.
+"""
+
+from __future__ import annotations
+
+from redoubt.data.keyspace import Keyspace
+from redoubt.data.text import Value
+from redoubt.persist.rdb_read import RdbSink
+
+
+class DatasetLoader(RdbSink):
+    """Puts what an RDB stream holds into keyspaces, which the caller provides empty."""
+
+    def __init__(self, keyspaces: list[Keyspace], drops_before_ms: int) -> None:
+        self.keyspaces = keyspaces
+        # Keys whose time came before this moment are dropped; 0 keeps all.
+        self.drops_before_ms = drops_before_ms
+        self.fields: dict[bytes, bytes] = {}
+        self.keys_loaded = 0
+        self.keys_expired = 0
+
+    def field(self, name: bytes, text: bytes) -> None:
+        """Remember an auxiliary field."""
+        self.fields[name] = text
+
+    def entry(self, database: int, key: bytes, value: Value, expires_ms: int) -> None:
+        """Store one key."""
+        if 0 < expires_ms < self.drops_before_ms:
+            self.keys_expired += 1
+            return
+        keyspace = self.keyspaces[database]
+        keyspace.store(key, value)
+        if expires_ms:
+            keyspace.set_expire(key, expires_ms)
+        self.keys_loaded += 1
+
+    def used_bytes(self) -> int:
+        """Sum what the keys loaded so far occupy."""
+        return sum(keyspace.key_bytes + keyspace.value_bytes for keyspace in self.keyspaces)
