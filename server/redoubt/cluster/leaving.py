@@ -1,0 +1,104 @@
+"""A master hands its slots to a replica before it leaves: at SIGTERM, and on REDOUBT HANDOVER.
+
+The best replica that stays is ordered to take over (`handover.py`); one that is a real Redis is asked on its
+client port for what a person would ask it for, CLUSTER FAILOVER. Everything then is Redis's manual failover:
+the master holds its writes, the replica catches up to the last byte and is elected, and what was held is
+answered with MOVED. Nothing is lost and no client sees an error. Best means: in sync, not leaving itself (a
+leaving node says so on the bus), and the furthest.
+
+A handover that does not succeed in `ATTEMPT_MS` is tried with the next replica; at the deadline the master
+gives up and keeps its slots. After the switch it lingers, so that clients learn the new owner by MOVED from
+the connections that they have, and not by errors.
+
+Called by `role.py` and `role_commands.py`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from redoubt.cluster.inquiry import Inquirer, Inquiry
+from redoubt.cluster.topology import ClusterNode
+from redoubt.resp.replies import ErrorReply, Reply
+
+if TYPE_CHECKING:
+    from redoubt.cluster.cluster import Cluster
+
+# An order that is obeyed takes two round trips and an election; after this the replica is not well.
+ATTEMPT_MS: Final = 2_000
+# How long a former master goes on answering MOVED before it exits.
+LINGER_MS: Final = 300
+
+
+class Leaving(Inquirer):
+    """One handover under way, from the choice of a successor to the end of its lingering."""
+
+    def __init__(self, cluster: Cluster, deadline_ms: int, wanted_id: str = "") -> None:
+        self.cluster = cluster
+        self.deadline_ms = deadline_ms
+        self.wanted_id = wanted_id
+        self.tried: list[str] = []
+        self.switched_ms = 0
+        self._inquiry: Inquiry | None = None
+        self._attempt_ms = 0
+
+    @property
+    def is_switched(self) -> bool:
+        """True once another node has our slots."""
+        return self.switched_ms != 0
+
+    def tick(self, now_ms: int) -> bool:
+        """Go on; False as soon as there is nothing left to wait for."""
+        if self.switched_ms:
+            return now_ms - self.switched_ms < LINGER_MS
+        if not self.cluster.topology.myself.is_voter:
+            self._stop()
+            if not self.tried:
+                return False  # there was nothing to hand over
+            self.switched_ms = now_ms
+            return True
+        if now_ms >= self.deadline_ms:
+            self._stop()
+            return False
+        if not self.tried or now_ms - self._attempt_ms >= ATTEMPT_MS:
+            return self._try_next(now_ms)
+        return True
+
+    def successor(self) -> ClusterNode | None:
+        """Choose the best replica that stays and has not been tried."""
+        candidates = [node for node in self.cluster.topology.myself.replicas if self._may_succeed(node)]
+        return max(candidates, key=lambda node: (node.offset, node.node_id), default=None)
+
+    def _may_succeed(self, node: ClusterNode) -> bool:
+        if node.node_id in self.tried or (self.wanted_id and node.node_id != self.wanted_id):
+            return False
+        is_reachable = node.link is not None and node.link.is_connected and not node.is_suspected
+        is_in_sync = node.is_synced or not node.is_redoubt
+        return is_reachable and is_in_sync and not node.is_terminating
+
+    def _try_next(self, now_ms: int) -> bool:
+        self._stop()
+        successor = self.successor()
+        if successor is None:
+            return False
+        self.tried.append(successor.node_id)
+        self._attempt_ms = now_ms
+        if not self.cluster.handover.order(successor, now_ms):
+            argv = [b"CLUSTER", b"FAILOVER"]
+            self._inquiry = Inquiry(self.cluster.state, self, successor.node_id, argv, now_ms)
+            self._inquiry.begin(successor.ip, successor.plain_port or successor.port)
+        return True
+
+    def _stop(self) -> None:
+        if self._inquiry is not None:
+            self._inquiry.abandon()
+            self._inquiry = None
+
+    def answered(self, inquiry: Inquiry, reply: Reply, now_ms: int) -> None:
+        """OK means: the election has begun. A refusal sends us to the next replica."""
+        if isinstance(reply, ErrorReply):
+            self._attempt_ms = now_ms - ATTEMPT_MS
+
+    def unanswered(self, inquiry: Inquiry, now_ms: int) -> None:
+        """Turn to the next replica at the next tick."""
+        self._attempt_ms = now_ms - ATTEMPT_MS
