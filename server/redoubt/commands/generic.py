@@ -6,23 +6,33 @@ Times to live are in `expiry`, SCAN and KEYS in `iteration`, OBJECT in `object`,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from redoubt.commands.declare import (
+    ACCESS,
     DELETE,
+    DENYOOM,
     FAST,
     GENERIC,
+    INSERT,
+    OW,
     READONLY,
     RM,
     RO,
+    RW,
+    UPDATE,
     WRITE,
     command,
 )
-from redoubt.commands.reading import read
-from redoubt.resp.replies import Reply
+from redoubt.commands.reading import NO_SUCH_KEY, SYNTAX_ERROR, database_argument, read
+from redoubt.data.text import copy_of, type_name
+from redoubt.resp.replies import OK, CommandError, ErrorReply, Reply, SimpleString
 
 if TYPE_CHECKING:
+    from redoubt.data.keyspace import Keyspace
     from redoubt.session import Session
+
+SAME_OBJECT: Final = ErrorReply(b"ERR source and destination objects are the same")
 
 
 @command("DEL", "key [key ...]", group=GENERIC, flags=WRITE, use=RM | DELETE, since="1.0.0",
@@ -53,3 +63,103 @@ def _delete(ctx: Session, argv: list[bytes]) -> Reply:
          tips=("request_policy:multi_shard", "response_policy:agg_sum"))  # fmt: skip
 def exists(ctx: Session, argv: list[bytes]) -> Reply:
     return sum([read(ctx, key) is not None for key in argv[1:]])
+
+
+@command("TOUCH", "key [key ...]", group=GENERIC, flags=READONLY | FAST, use=RO, since="3.2.1",
+         complexity="O(N) for N keys", summary="Count the keys that exist, and mark them as just used.",
+         tips=("request_policy:multi_shard", "response_policy:agg_sum"))  # fmt: skip
+def touch(ctx: Session, argv: list[bytes]) -> Reply:
+    return sum([read(ctx, key) is not None for key in argv[1:]])
+
+
+@command("TYPE", "key", group=GENERIC, flags=READONLY | FAST, use=RO, since="1.0.0", complexity="O(1)",
+         summary="Return the type of the value of a key.")  # fmt: skip
+def type_(ctx: Session, argv: list[bytes]) -> Reply:
+    value = ctx.db.peek(argv[1], ctx.now_ms)
+    return SimpleString(b"none" if value is None else type_name(value))
+
+
+@command("RENAME", "key newkey", group=GENERIC, flags=WRITE, use=(RW | ACCESS | DELETE, OW | UPDATE),
+         since="1.0.0", complexity="O(1)", summary="Rename a key, replacing the new name's.")  # fmt: skip
+def rename(ctx: Session, argv: list[bytes]) -> Reply:
+    _rename(ctx, argv[1], argv[2], False)
+    return OK
+
+
+@command("RENAMENX", "key newkey", group=GENERIC, flags=WRITE | FAST,
+         use=(RW | ACCESS | DELETE, OW | INSERT), since="1.0.0", complexity="O(1)",
+         summary="Rename a key if the new name is free.")  # fmt: skip
+def renamenx(ctx: Session, argv: list[bytes]) -> Reply:
+    return 1 if _rename(ctx, argv[1], argv[2], True) else 0
+
+
+def _rename(ctx: Session, key: bytes, newkey: bytes, needs_free_name: bool) -> bool:
+    """Move value and expiry to the new name; say whether it was done."""
+    value = ctx.db.lookup(key, ctx.now_ms)
+    if value is None:
+        raise CommandError(NO_SUCH_KEY)
+    if key == newkey or (needs_free_name and ctx.db.lookup(newkey, ctx.now_ms) is not None):
+        return False
+    due_ms = ctx.db.expire_at(key)
+    ctx.db.delete(key)
+    ctx.db.set(newkey, value)
+    if due_ms:
+        ctx.db.set_expire(newkey, due_ms)
+    return True
+
+
+@command("COPY", "source:key destination:key [DB destination-db:integer] [REPLACE]", group=GENERIC,
+         flags=WRITE | DENYOOM, use=(RO | ACCESS, OW | UPDATE), since="6.2.0", complexity="O(N) for N bytes",
+         summary="Copy the value of a key to another key.")  # fmt: skip
+def copy(ctx: Session, argv: list[bytes]) -> Reply:
+    target = ctx.db
+    is_replacing = False
+    index = 3
+    while index < len(argv):
+        word = argv[index].upper()
+        if word == b"REPLACE":
+            is_replacing = True
+        elif word == b"DB" and index + 1 < len(argv):
+            index += 1
+            target = database_argument(ctx, argv[index])
+        else:
+            raise CommandError(SYNTAX_ERROR)
+        index += 1
+    if ctx.state.config.cluster_enabled and target is not ctx.state.keyspaces[0]:
+        return ErrorReply(b"ERR Copying to another database is not allowed in cluster mode")
+    return _copy(ctx, argv[1], argv[2], target, is_replacing)
+
+
+def _copy(ctx: Session, key: bytes, newkey: bytes, target: Keyspace, is_replacing: bool) -> Reply:
+    if target is ctx.db and key == newkey:
+        return SAME_OBJECT
+    value = read(ctx, key)
+    if value is None or (target.lookup(newkey, ctx.now_ms) is not None and not is_replacing):
+        return 0
+    due_ms = ctx.db.expire_at(key)
+    target.set(newkey, copy_of(value))
+    if due_ms:
+        target.set_expire(newkey, due_ms)
+    if target is not ctx.db:
+        ctx.db.changes += 1  # what is propagated is asked of the session's own database
+    return 1
+
+
+@command("MOVE", "key db:integer", group=GENERIC, flags=WRITE | FAST, use=RW | ACCESS | UPDATE, since="1.0.0",
+         complexity="O(1)", summary="Move a key to another database.")  # fmt: skip
+def move(ctx: Session, argv: list[bytes]) -> Reply:
+    if ctx.state.config.cluster_enabled:
+        return ErrorReply(b"ERR MOVE is not allowed in cluster mode")
+    target = database_argument(ctx, argv[2])
+    if target is ctx.db:
+        return SAME_OBJECT
+    key = argv[1]
+    value = ctx.db.lookup(key, ctx.now_ms)
+    if value is None or target.lookup(key, ctx.now_ms) is not None:
+        return 0
+    due_ms = ctx.db.expire_at(key)
+    ctx.db.delete(key)
+    target.set(key, value)
+    if due_ms:
+        target.set_expire(key, due_ms)
+    return 1

@@ -15,11 +15,15 @@ from redoubt.data.text import Text, Value, parse_integer
 from redoubt.resp.replies import CommandError
 
 if TYPE_CHECKING:
+    from redoubt.data.keyspace import Keyspace
     from redoubt.session import Session
 
 NOT_AN_INTEGER: Final = b"ERR value is not an integer or out of range"
 SYNTAX_ERROR: Final = b"ERR syntax error"
 NO_SUCH_KEY: Final = b"ERR no such key"
+# Database numbers are C ints in Redis, and its error names the range.
+INT_MIN: Final = -(1 << 31)
+INT_MAX: Final = (1 << 31) - 1
 
 
 def read(ctx: Session, key: bytes) -> Value | None:
@@ -45,6 +49,19 @@ def read_text(ctx: Session, key: bytes) -> Text | None:
 def writable_text(ctx: Session, key: bytes) -> Text | None:
     """Return the string at `key` for a command that will change it."""
     return ctx.db.lookup(key, ctx.now_ms)
+
+
+def database_argument(ctx: Session, word: bytes, invalid: bytes = b"") -> Keyspace:
+    """Return the database that `word` numbers; raises CommandError with `invalid` if it is no number."""
+    number = parse_integer(word)
+    if number is None:
+        raise CommandError(invalid or NOT_AN_INTEGER)
+    if not INT_MIN <= number <= INT_MAX:
+        text = b"ERR value is out of range, value must between %d and %d" % (INT_MIN, INT_MAX)
+        raise CommandError(invalid or text)
+    if not 0 <= number < len(ctx.state.keyspaces):
+        raise CommandError(b"ERR DB index is out of range")
+    return ctx.state.keyspaces[number]
 
 
 def integer_argument(word: bytes) -> int:

@@ -60,6 +60,8 @@ class Keyspace:
         self.snapshots: list[SnapshotCursor] = []
         # The number of the newest snapshot ever begun; a new bucket owes nothing to it.
         self.snapshot_number = 0
+        # Buckets of lazily flushed tables, whose memory is given back little by little.
+        self.discarded: list[Bucket] = []
         self._slot_key = b""
         self._slot = 0
         self.tables: list[Table | None] = []
@@ -267,13 +269,22 @@ class Keyspace:
         self.changes += 1
         return True
 
-    def flush(self) -> None:
-        """Remove every key at once; snapshots under way keep the old tables."""
+    def flush(self, is_lazy: bool = False) -> None:
+        """Remove every key at once; snapshots under way keep the old tables.
+
+        is_lazy: give the memory back in pieces, by `release`, instead of now.
+        """
         for table in self.tables:
             if table is not None:
                 table.detached_at = self.snapshot_number
+        if is_lazy:
+            self.discarded.extend(self.buckets)
         self.changes += 1
         self._start_empty()
+
+    def release(self, bucket_limit: int) -> None:
+        """Give back the memory of some buckets of earlier lazy flushes; called by every tick."""
+        del self.discarded[-bucket_limit:]
 
     def swap(self, other: Keyspace) -> None:
         """Exchange the contents of two databases; sessions keep their keyspace objects."""

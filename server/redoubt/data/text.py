@@ -79,6 +79,13 @@ def text_length(value: Text) -> int:
     return len(value.buffer)
 
 
+def text_slice(value: Text, first: int, past: int) -> bytes:
+    """Return the bytes from `first` up to before `past`, copying no more than these."""
+    if isinstance(value, GrowableText):
+        return value.slice(first, past)
+    return text_bytes(value)[first:past]
+
+
 def text_integer(value: Text) -> int | None:
     """Return the value as a 64-bit integer, or None if it is not a canonical one."""
     if isinstance(value, int):
@@ -106,6 +113,16 @@ def parse_integer(text: bytes) -> int | None:
         return None
     number = int(text)
     return number if INTEGER_MIN <= number <= INTEGER_MAX else None
+
+
+def copy_of(value: Value) -> Value:
+    """Return a value that changes independently of this one."""
+    return GrowableText(value.content()) if isinstance(value, GrowableText) else value
+
+
+def type_name(value: Value) -> bytes:
+    """Return the name under which TYPE and SCAN know the value."""
+    return b"string"
 
 
 def encoding_name(value: Value) -> bytes:
