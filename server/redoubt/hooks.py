@@ -172,3 +172,23 @@ class LifecycleHook:
     def abort_shutdown(self) -> bool:
         """Call off a shutdown that waits; False if there is none."""
         raise AssertionError
+
+
+class ProcessHook:
+    """What only the process around the node knows; all zero where there is none (tests, simulation)."""
+
+    def __init__(self) -> None:
+        self.pid = 0
+        self.executable = ""
+        self.operating_system = ""
+        self.memory_total_bytes = 0
+        # What the process occupied before it held any data.
+        self.resident_start_bytes = 0
+
+    def resident_bytes(self) -> int:
+        """Return the memory that the process occupies now."""
+        return 0
+
+    def cpu_seconds(self) -> tuple[float, float, float, float]:
+        """Return the CPU time used: own system and user, system and user of ended children."""
+        return (0.0, 0.0, 0.0, 0.0)

@@ -10,7 +10,9 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
+from redoubt.hooks import ProcessHook
 from redoubt.interfaces import LANES, Close, Effect, Link
+from redoubt.rates import Rates
 
 if TYPE_CHECKING:
     from redoubt.blocking import Blocking
@@ -68,6 +70,8 @@ class ServerState:
         self.replication: ReplicationHook
         self.persistence: PersistenceHook
         self.lifecycle: LifecycleHook
+        self.process = ProcessHook()
+        self.rates = Rates()
         self.blocking: Blocking
         self.cluster: ClusterHook | None = None
 

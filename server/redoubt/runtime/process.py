@@ -1,0 +1,44 @@
+"""What only the process knows: how much memory and CPU time it uses, what it runs, on which system.
+
+The figures come from /proc on Linux, and from getrusage where there is no /proc. The runtime puts one
+`RunningProcess` into the node's state; INFO and the metrics ask it. Source: proc(5), getrusage(2).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+from typing import Final
+
+from redoubt.hooks import ProcessHook
+
+PAGE_BYTES: Final = resource.getpagesize()
+_STATM: Final = "/proc/self/statm"
+
+
+class RunningProcess(ProcessHook):
+    """The process that this code runs in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pid = os.getpid()
+        self.executable = os.path.abspath(sys.argv[0])
+        self.operating_system = f"{platform.system()} {platform.release()} {platform.machine()}"
+        self.memory_total_bytes = PAGE_BYTES * os.sysconf("SC_PHYS_PAGES")
+        self.resident_start_bytes = self.resident_bytes()
+
+    def resident_bytes(self) -> int:
+        """Read the resident set size; without /proc, the largest that it ever was."""
+        try:
+            with open(_STATM, encoding="ascii") as file:
+                return int(file.read().split()[1]) * PAGE_BYTES
+        except OSError:
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    def cpu_seconds(self) -> tuple[float, float, float, float]:
+        """Read the CPU time of this process and of its ended children."""
+        own = resource.getrusage(resource.RUSAGE_SELF)
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return (own.ru_stime, own.ru_utime, children.ru_stime, children.ru_utime)
