@@ -17,17 +17,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from redoubt.blocking import Waiter
 from redoubt.cluster.inquiry import Inquirer, Inquiry
 from redoubt.cluster.topology import ClusterNode
-from redoubt.resp.replies import ErrorReply, Reply
+from redoubt.resp.replies import OK, ErrorReply, Reply
 
 if TYPE_CHECKING:
     from redoubt.cluster.cluster import Cluster
+    from redoubt.session import Session
 
 # An order that is obeyed takes two round trips and an election; after this the replica is not well.
 ATTEMPT_MS: Final = 2_000
 # How long a former master goes on answering MOVED before it exits.
 LINGER_MS: Final = 300
+# A client that asked for a switchover waits this long at most.
+HANDOVER_MS: Final = 10_000
+NO_REPLICA: Final = ErrorReply(b"NOREPLICA no replica in sync can take over")
+TIMED_OUT: Final = ErrorReply(b"TIMEOUT the replica did not take over in time")
 
 
 class Leaving(Inquirer):
@@ -102,3 +108,28 @@ class Leaving(Inquirer):
     def unanswered(self, inquiry: Inquiry, now_ms: int) -> None:
         """Turn to the next replica at the next tick."""
         self._attempt_ms = now_ms - ATTEMPT_MS
+
+
+class Switchover(Waiter):
+    """A client that has asked for a handover and waits for its outcome."""
+
+    def __init__(self, ctx: Session, leaving: Leaving) -> None:
+        super().__init__(0)
+        self.ctx = ctx
+        self.leaving = leaving
+        ctx.state.blocking.block(ctx, self)
+
+    def tick(self, now_ms: int) -> bool:
+        """Go on; answer the client and return False when it is over."""
+        if self.leaving.tick(now_ms) and not self.leaving.is_switched:
+            return True
+        if self.ctx.waiter is self:
+            self.ctx.state.blocking.unblock(self.ctx, outcome(self.leaving))
+        return False
+
+
+def outcome(leaving: Leaving) -> Reply:
+    """Return the reply for a handover that is over."""
+    if leaving.is_switched:
+        return OK
+    return TIMED_OUT if leaving.tried else NO_REPLICA

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Final
 
 from redoubt.cluster import messages
 from redoubt.cluster.confirmation import Confirmation
-from redoubt.cluster.leaving import Leaving
+from redoubt.cluster.leaving import Leaving, Switchover
 from redoubt.cluster.messages import Message
 from redoubt.cluster.topology import ClusterNode
 from redoubt.cluster.yielding import Yielding
@@ -73,6 +73,7 @@ class ManagedRole:
         self.yielding: Yielding | None = None
         self.confirmation: Confirmation | None = None
         self.leaving: Leaving | None = None
+        self.switchovers: list[Switchover] = []
         self._history: SyncedHistory | None = None
 
     @property
@@ -122,6 +123,8 @@ class ManagedRole:
             self._resume_if_confirmed(now_ms)
         if self.is_managed:
             self._remember_history()
+        if self.switchovers:
+            self.switchovers = [each for each in self.switchovers if each.tick(now_ms)]
 
     def link_opened(self, node: ClusterNode, now_ms: int) -> None:
         """Take note that our stream to a node stands."""
