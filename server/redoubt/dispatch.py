@@ -272,7 +272,7 @@ class ClientDispatcher(Dispatcher):
         self.until_sample = SAMPLE_EVERY
         start_us = self.clock_us()
         reply = self.run(ctx, row, argv)
-        row.usec += (self.clock_us() - start_us) * SAMPLE_EVERY
+        row.add_duration(self.clock_us() - start_us, SAMPLE_EVERY)
         return reply
 
     def propagate(self, ctx: Session, argv: list[bytes]) -> None:

@@ -106,6 +106,7 @@ __all__ = [
     "Handler",
     "KeySpec",
     "Row",
+    "all_rows",
     "command",
     "container",
     "find",
@@ -184,6 +185,8 @@ CATEGORIES: Final = (
 )  # fmt: skip
 
 ARGC_UNLIMITED: Final = 1 << 31
+# Durations of 2 ** 20 us (a second) and more share the last place of a histogram.
+DURATION_BITS_MAX: Final = 20
 _ERROR_WORDS_MAX: Final = 128  # Redis quotes at most this much of what the client sent
 
 Handler = Callable[["Session", list[bytes]], Reply]
@@ -222,11 +225,28 @@ class Row:
         self.categories: list[str] = []
         self.tips: tuple[str, ...] = ()
         self.documentation = documentation
-        # Statistics, as INFO commandstats has them; `usec` is sampled by the dispatcher.
+        # Statistics, as INFO commandstats has them. Durations are sampled by the dispatcher: `durations[n]`
+        # counts those of less than 2 ** n microseconds and not less than half of that; empty before the first.
         self.calls = 0
         self.usec = 0
         self.rejected_calls = 0
         self.failed_calls = 0
+        self.durations: list[int] = []
+
+    def add_duration(self, duration_us: int, calls: int) -> None:
+        """Take a measured duration that stands for this many calls."""
+        if not self.durations:
+            self.durations = [0] * (DURATION_BITS_MAX + 1)
+        self.durations[min(duration_us.bit_length(), DURATION_BITS_MAX)] += calls
+        self.usec += duration_us * calls
+
+    def reset_statistics(self) -> None:
+        """Count from zero again (CONFIG RESETSTAT)."""
+        self.calls = 0
+        self.usec = 0
+        self.rejected_calls = 0
+        self.failed_calls = 0
+        self.durations = []
 
 
 class Container:
@@ -241,6 +261,14 @@ class Container:
 ROWS: Final[dict[bytes, Row]] = {}  # every top-level command by lower-case name, containers included
 TABLE: Final[dict[bytes, Row]] = {}  # what runs without a subcommand, in both letter cases
 CONTAINERS: Final[dict[bytes, Container]] = {}  # by lower-case name
+
+
+def all_rows() -> list[Row]:
+    """List every row that can run, subcommands included."""
+    rows = [row for key, row in ROWS.items() if key not in CONTAINERS or CONTAINERS[key].is_runnable]
+    for parent in CONTAINERS.values():
+        rows.extend(parent.subcommands.values())
+    return rows
 
 
 def command(
