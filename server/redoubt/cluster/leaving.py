@@ -117,13 +117,18 @@ class Switchover(Waiter):
         super().__init__(0)
         self.ctx = ctx
         self.leaving = leaving
+        self.is_abandoned = False
         ctx.state.blocking.block(ctx, self)
+
+    def abandoned(self, ctx: Session) -> None:
+        """Go on without the client: what it asked for is under way."""
+        self.is_abandoned = True
 
     def tick(self, now_ms: int) -> bool:
         """Go on; answer the client and return False when it is over."""
         if self.leaving.tick(now_ms) and not self.leaving.is_switched:
             return True
-        if self.ctx.waiter is self:
+        if not self.is_abandoned and self.ctx.waiter is self:
             self.ctx.state.blocking.unblock(self.ctx, outcome(self.leaving))
         return False
 

@@ -119,7 +119,7 @@ def lease(ctx: Session, argv: list[bytes]) -> Reply:
 
 
 @command("REDOUBT HANDOVER", "[node-id]", group=CLUSTER, flags=ADMIN | STALE, since="7.2.0",
-         complexity="O(1)", summary="Hand this master's slots to its best replica, or to the given one.")  # fmt: skip
+         complexity="O(1)", summary="Hand the slots to the best replica, or to the given one.")  # fmt: skip
 def handover(ctx: Session, argv: list[bytes]) -> Reply:
     cluster = cluster_of(ctx)
     if not cluster.topology.myself.is_voter or not cluster.role.is_assigned:
