@@ -19,7 +19,17 @@ from typing import TYPE_CHECKING, Final
 
 from redoubt.blocking import Blocking
 from redoubt.clients import Clients
-from redoubt.commands import connection, generic, string  # noqa: F401 - they register their commands
+from redoubt.commands import (  # noqa: F401 - they register their commands
+    connection,
+    counter,
+    database,
+    expiry,
+    generic,
+    iteration,
+    objects,
+    string,
+    string_range,
+)
 from redoubt.data.keyspace import Keyspace
 from redoubt.dispatch import ClientDispatcher
 from redoubt.hooks import LifecycleHook, PersistenceHook, ReplicationHook

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from redoubt.commands.arguments import NOT_A_FLOAT, NOT_AN_INTEGER, integer
 from redoubt.commands.declare import ACCESS, DENYOOM, FAST, RW, STRING, UPDATE, WRITE, command
-from redoubt.commands.reading import NOT_AN_INTEGER, integer_argument, writable_text
+from redoubt.commands.reading import writable_text
 from redoubt.data import long_double
 from redoubt.data.text import INTEGER_MAX, INTEGER_MIN, text_bytes, text_integer
 from redoubt.resp.replies import CommandError, ErrorReply, Reply
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from redoubt.session import Session
 
 WOULD_OVERFLOW: Final = ErrorReply(b"ERR increment or decrement would overflow")
-NOT_A_FLOAT: Final = b"ERR value is not a valid float"
 
 
 @command("INCR", "key", group=STRING, flags=WRITE | DENYOOM | FAST, use=RW | ACCESS | UPDATE, since="1.0.0",
@@ -40,14 +40,14 @@ def decr(ctx: Session, argv: list[bytes]) -> Reply:
 @command("INCRBY", "key increment", group=STRING, flags=WRITE | DENYOOM | FAST, use=RW | ACCESS | UPDATE,
          since="1.0.0", complexity="O(1)", summary="Add a number to the integer value of a key.")  # fmt: skip
 def incrby(ctx: Session, argv: list[bytes]) -> Reply:
-    return _increment(ctx, argv[1], integer_argument(argv[2]))
+    return _increment(ctx, argv[1], integer(argv[2]))
 
 
 @command("DECRBY", "key decrement", group=STRING, flags=WRITE | DENYOOM | FAST, use=RW | ACCESS | UPDATE,
          since="1.0.0", complexity="O(1)",
          summary="Subtract a number from the integer value of a key.")  # fmt: skip
 def decrby(ctx: Session, argv: list[bytes]) -> Reply:
-    decrement = integer_argument(argv[2])
+    decrement = integer(argv[2])
     if decrement == INTEGER_MIN:
         return ErrorReply(b"ERR decrement would overflow")
     return _increment(ctx, argv[1], -decrement)

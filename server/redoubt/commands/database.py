@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from redoubt.commands.arguments import SYNTAX_ERROR
 from redoubt.commands.declare import FAST, READONLY, SERVER, WRITE, command
-from redoubt.commands.reading import SYNTAX_ERROR, database_argument
+from redoubt.commands.reading import database_argument
 from redoubt.resp.replies import OK, CommandError, ErrorReply, Reply
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from redoubt.commands.arguments import integer
 from redoubt.commands.declare import ACCESS, FAST, GENERIC, READONLY, RO, RW, UPDATE, WRITE, command
-from redoubt.commands.reading import integer_argument
 from redoubt.data.text import INTEGER_MAX, INTEGER_MIN
 from redoubt.resp.replies import CommandError, Reply
 
@@ -54,7 +54,7 @@ def pexpireat(ctx: Session, argv: list[bytes]) -> Reply:
 def _expire(ctx: Session, argv: list[bytes], name: bytes, unit_ms: int, origin_ms: int) -> Reply:
     """Set the expiry of a key to origin_ms + argv[2] * unit_ms if the conditions in argv[3:] hold."""
     conditions = _parse_conditions(argv)
-    due_ms = integer_argument(argv[2]) * unit_ms
+    due_ms = integer(argv[2]) * unit_ms
     # Negative times are allowed; only what does not fit into 64 bits is refused.
     if not INTEGER_MIN <= due_ms <= INTEGER_MAX - origin_ms:
         raise CommandError(b"ERR invalid expire time in '%s' command" % name)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from redoubt.commands.reading import SYNTAX_ERROR, integer_argument
+from redoubt.commands.arguments import Arguments, integer
 from redoubt.data.text import INTEGER_MAX
 from redoubt.resp.replies import CommandError
 
@@ -42,10 +42,9 @@ class StringOptions:
 def parse_string_options(argv: list[bytes], first: int, is_set: bool) -> StringOptions:
     """Read the options of SET (is_set) or GETEX from argv[first:]; raises CommandError."""
     options = StringOptions()
-    index = first
-    while index < len(argv):
-        word = argv[index].upper()
-        index += 1
+    arguments = Arguments(argv, first)
+    while arguments.has_more():
+        word = arguments.keyword()
         if is_set and word == b"NX" and not options.is_xx:
             options.is_nx = True
         elif is_set and word == b"XX" and not options.is_nx:
@@ -56,12 +55,11 @@ def parse_string_options(argv: list[bytes], first: int, is_set: bool) -> StringO
             options.keeps_ttl = True
         elif not is_set and word == b"PERSIST" and not options.time_unit:
             options.is_persist = True
-        elif word in _TIMES and index < len(argv) and _may_give_time(options, word):
+        elif word in _TIMES and _may_give_time(options, word):
             options.time_unit = word
-            options.time_word = argv[index]
-            index += 1
+            options.time_word = arguments.word()
         else:
-            raise CommandError(SYNTAX_ERROR)
+            raise arguments.syntax_error()
     return options
 
 
@@ -73,7 +71,7 @@ def _may_give_time(options: StringOptions, word: bytes) -> bool:
 def due_time(word: bytes, unit: bytes, now_ms: int, command: bytes) -> int:
     """Return the absolute time in milliseconds that `word` means; raises CommandError naming `command`."""
     is_seconds, is_relative = _TIMES[unit]
-    number = integer_argument(word)
+    number = integer(word)
     if number <= 0 or (is_seconds and number > INTEGER_MAX // 1000):
         raise CommandError(b"ERR invalid expire time in '%s' command" % command)
     due_ms = number * 1000 if is_seconds else number

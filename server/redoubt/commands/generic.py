@@ -1,6 +1,6 @@
 """Commands on keys of any type: DEL, EXISTS, TYPE, RENAME, COPY, MOVE and their relatives.
 
-Times to live are in `expiry`, SCAN and KEYS in `iteration`, OBJECT in `object`, whole databases in
+Times to live are in `expiry`, SCAN and KEYS in `iteration`, OBJECT in `objects`, whole databases in
 `database`. Source: the Redis command reference, group "generic", as of 7.2.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from redoubt.commands.arguments import Arguments
 from redoubt.commands.declare import (
     ACCESS,
     DELETE,
@@ -24,7 +25,7 @@ from redoubt.commands.declare import (
     WRITE,
     command,
 )
-from redoubt.commands.reading import NO_SUCH_KEY, SYNTAX_ERROR, database_argument, read
+from redoubt.commands.reading import NO_SUCH_KEY, database_argument, read
 from redoubt.data.text import copy_of, type_name
 from redoubt.resp.replies import OK, CommandError, ErrorReply, Reply, SimpleString
 
@@ -114,17 +115,14 @@ def _rename(ctx: Session, key: bytes, newkey: bytes, needs_free_name: bool) -> b
 def copy(ctx: Session, argv: list[bytes]) -> Reply:
     target = ctx.db
     is_replacing = False
-    index = 3
-    while index < len(argv):
-        word = argv[index].upper()
-        if word == b"REPLACE":
+    arguments = Arguments(argv, 3)
+    while arguments.has_more():
+        if arguments.skip(b"REPLACE"):
             is_replacing = True
-        elif word == b"DB" and index + 1 < len(argv):
-            index += 1
-            target = database_argument(ctx, argv[index])
+        elif arguments.skip_with_value(b"DB"):
+            target = database_argument(ctx, arguments.word())
         else:
-            raise CommandError(SYNTAX_ERROR)
-        index += 1
+            raise arguments.syntax_error()
     if ctx.state.config.cluster_enabled and target is not ctx.state.keyspaces[0]:
         return ErrorReply(b"ERR Copying to another database is not allowed in cluster mode")
     return _copy(ctx, argv[1], argv[2], target, is_replacing)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from redoubt.commands.arguments import Arguments
 from redoubt.commands.declare import GENERIC, READONLY, command
-from redoubt.commands.reading import SYNTAX_ERROR, integer_argument
 from redoubt.data.glob import Glob
 from redoubt.data.text import type_name
 from redoubt.resp.replies import CommandError, Reply
@@ -47,25 +47,19 @@ def parse_cursor(word: bytes) -> int:
     return cursor % _CURSOR_PAST
 
 
-def _parse_options(argv: list[bytes]) -> ScanOptions:
+def _parse_options(arguments: Arguments) -> ScanOptions:
     options = ScanOptions()
-    index = 2
-    while index < len(argv):
-        word = argv[index].upper()
-        if index + 1 == len(argv):
-            raise CommandError(SYNTAX_ERROR)
-        argument = argv[index + 1]
-        index += 2
-        if word == b"COUNT":
-            options.count = integer_argument(argument)
+    while arguments.has_more():
+        if arguments.skip_with_value(b"COUNT"):
+            options.count = arguments.integer()
             if options.count < 1:
-                raise CommandError(SYNTAX_ERROR)
-        elif word == b"MATCH":
-            options.glob = Glob(argument)
-        elif word == b"TYPE":
-            options.type_name = argument.lower()
+                raise arguments.syntax_error()
+        elif arguments.skip_with_value(b"MATCH"):
+            options.glob = Glob(arguments.word())
+        elif arguments.skip_with_value(b"TYPE"):
+            options.type_name = arguments.word().lower()
         else:
-            raise CommandError(SYNTAX_ERROR)
+            raise arguments.syntax_error()
     return options
 
 
@@ -75,7 +69,7 @@ def _parse_options(argv: list[bytes]) -> ScanOptions:
          tips=("nondeterministic_output", "request_policy:special"))  # fmt: skip
 def scan(ctx: Session, argv: list[bytes]) -> Reply:
     cursor = parse_cursor(argv[1])
-    options = _parse_options(argv)
+    options = _parse_options(Arguments(argv, 2))
     cursor, keys = ctx.db.scan(cursor, options.count)
     found: list[bytes] = []
     for key in keys:

@@ -2,7 +2,7 @@
 
 Reads on behalf of a client go through `read` or `read_text`, which count in INFO stats; a write command that
 looks at the old value first calls `ctx.db.lookup` or `writable_text`, which do not (Redis: lookupKeyRead and
-lookupKeyWrite). Also the numbers that most commands parse, with Redis's error texts.
+lookupKeyWrite). Also how a command names another database.
 
 Called by the handlers of all groups. It changes nothing.
 """
@@ -11,15 +11,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from redoubt.data.text import Text, Value, parse_integer
+from redoubt.commands.arguments import NOT_AN_INTEGER, integer
+from redoubt.data.text import Text, Value
 from redoubt.resp.replies import CommandError
 
 if TYPE_CHECKING:
     from redoubt.data.keyspace import Keyspace
     from redoubt.session import Session
 
-NOT_AN_INTEGER: Final = b"ERR value is not an integer or out of range"
-SYNTAX_ERROR: Final = b"ERR syntax error"
 NO_SUCH_KEY: Final = b"ERR no such key"
 # Database numbers are C ints in Redis, and its error names the range.
 INT_MIN: Final = -(1 << 31)
@@ -51,22 +50,12 @@ def writable_text(ctx: Session, key: bytes) -> Text | None:
     return ctx.db.lookup(key, ctx.now_ms)
 
 
-def database_argument(ctx: Session, word: bytes, invalid: bytes = b"") -> Keyspace:
+def database_argument(ctx: Session, word: bytes, invalid: bytes = NOT_AN_INTEGER) -> Keyspace:
     """Return the database that `word` numbers; raises CommandError with `invalid` if it is no number."""
-    number = parse_integer(word)
-    if number is None:
-        raise CommandError(invalid or NOT_AN_INTEGER)
+    number = integer(word, invalid)
     if not INT_MIN <= number <= INT_MAX:
         text = b"ERR value is out of range, value must between %d and %d" % (INT_MIN, INT_MAX)
-        raise CommandError(invalid or text)
+        raise CommandError(text if invalid == NOT_AN_INTEGER else invalid)
     if not 0 <= number < len(ctx.state.keyspaces):
         raise CommandError(b"ERR DB index is out of range")
     return ctx.state.keyspaces[number]
-
-
-def integer_argument(word: bytes) -> int:
-    """Parse a 64-bit integer argument; raises CommandError with Redis's text."""
-    number = parse_integer(word)
-    if number is None:
-        raise CommandError(NOT_AN_INTEGER)
-    return number

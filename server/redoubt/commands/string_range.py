@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from redoubt.commands.arguments import integer
 from redoubt.commands.declare import (
     ACCESS,
     DENYOOM,
@@ -21,7 +22,7 @@ from redoubt.commands.declare import (
     WRITE,
     command,
 )
-from redoubt.commands.reading import integer_argument, read_text, writable_text
+from redoubt.commands.reading import read_text, writable_text
 from redoubt.data.text import GrowableText, Text, text_bytes, text_length, text_slice
 from redoubt.resp.replies import CommandError, ErrorReply, Reply
 
@@ -48,7 +49,7 @@ def append(ctx: Session, argv: list[bytes]) -> Reply:
          summary="Overwrite part of a string value; a gap before it is filled with zero bytes.")  # fmt: skip
 def setrange(ctx: Session, argv: list[bytes]) -> Reply:
     key, patch = argv[1], argv[3]
-    offset = integer_argument(argv[2])
+    offset = integer(argv[2])
     if offset < 0:
         return ErrorReply(b"ERR offset is out of range")
     value = writable_text(ctx, key)
@@ -91,8 +92,8 @@ def substr(ctx: Session, argv: list[bytes]) -> Reply:
 
 
 def _getrange(ctx: Session, argv: list[bytes]) -> Reply:
-    start = integer_argument(argv[2])
-    end = integer_argument(argv[3])
+    start = integer(argv[2])
+    end = integer(argv[3])
     value = read_text(ctx, argv[1])
     if value is None or (start < 0 and end < 0 and start > end):
         return b""
