@@ -22,6 +22,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import os
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -117,6 +118,18 @@ def resource_of(manifest: Manifest) -> Resource:
     return _BY_KIND[manifest["apiVersion"], manifest["kind"]]
 
 
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """How to log in to the API server, for kopf, which makes its own connections."""
+
+    server: str
+    token: str | None
+    ca_file: str | None
+    certificate_file: str | None
+    key_file: str | None
+    is_insecure: bool
+
+
 # Told of every request: verb, plural, HTTP status (0: no answer), seconds.
 RequestObserver = Callable[[str, str, int, float], None]
 
@@ -136,6 +149,19 @@ class Kube:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+    async def credentials(self) -> Credentials:
+        """Return how we log in ourselves, with the token as it stands in its file now."""
+        configuration = self.configuration
+        header = await configuration.get_api_key_with_prefix("BearerToken", alias="authorization") or ""
+        return Credentials(
+            server=configuration.host,
+            token=header.partition(" ")[2] or None,
+            ca_file=configuration.ssl_ca_cert,
+            certificate_file=configuration.cert_file,
+            key_file=configuration.key_file,
+            is_insecure=not configuration.verify_ssl,
+        )
 
     # Reading.
 
@@ -394,6 +420,6 @@ async def connect(kubeconfig: str | None, observe: RequestObserver | None = None
     if kubeconfig is None:
         load_incluster_config(client_configuration=configuration)
     else:
-        await load_kube_config(config_file=kubeconfig or None, client_configuration=configuration)
+        await load_kube_config(config_file=os.path.expanduser(kubeconfig), client_configuration=configuration)
     configuration.connection_pool_maxsize = CONNECTIONS_MAX
     return Kube(configuration, observe)

@@ -8,6 +8,7 @@ at the environment.
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Final
 
 MEMBER_DEADLINE_S: Final = 1.0  # RESP round trip or scrape; a server that is slower counts as not seen
@@ -31,6 +32,7 @@ class Settings:
     http_address: str = "0.0.0.0"
     workers: int = WORKERS
     log_level: str = "info"
+    kubeconfig: str | None = None  # None: the pod's service account
 
 
 def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
@@ -43,6 +45,10 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> S
     parser = argparse.ArgumentParser(prog="redoubt-operator", description="Runs RedoubtCluster resources.")
     parser.add_argument("--namespace", default=environment.get("POD_NAMESPACE", defaults.namespace))
     parser.add_argument("--identity", default=environment.get("POD_NAME", defaults.identity))
+    parser.add_argument(
+        "--dev", action="store_true", help="run outside of the cluster, with $KUBECONFIG or ~/.kube/config"
+    )
+    parser.add_argument("--version", action="version", version=f"redoubt-operator {version('redoubt')}")
     parser.add_argument(
         "--watch-namespaces",
         default=environment.get("REDOUBT_WATCH_NAMESPACES", ""),
@@ -77,4 +83,5 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> S
         http_address=chosen.http_address,
         workers=chosen.workers,
         log_level=chosen.log_level,
+        kubeconfig=environment.get("KUBECONFIG", "~/.kube/config") if chosen.dev else None,
     )
