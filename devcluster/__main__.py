@@ -1,7 +1,8 @@
 """The command line: `python -m devcluster up|down|status|kill|freeze|thaw|lose-node|restore-node|...`.
 
-Thin: each subcommand is one method of `DevCluster` with its arguments and a line of output. `--state` names the state
-directory of one of several clusters. Exit status 1 and one line on standard error when something is refused.
+Thin: each subcommand is one method of `DevCluster` with its arguments and a line of output. `--state` names
+the state directory of one of several clusters. Exit status 1 and one line on standard error when something
+is refused.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="devcluster", description="A real Kubernetes control plane on loopback.")
+    parser = argparse.ArgumentParser(
+        prog="devcluster", description="A real Kubernetes control plane on loopback."
+    )
     parser.add_argument("--state", help="state directory (default: $REDOUBT_DEVCLUSTER, else in the cache)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -42,7 +45,9 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     up = command("up", _up, "start the cluster, building its programs if needed; does nothing if it runs")
-    up.add_argument("--nodes", type=int, default=4, choices=range(1, 33), metavar="N", help="1 to 32, default 4")
+    up.add_argument(
+        "--nodes", type=int, default=4, choices=range(1, 33), metavar="N", help="1 to 32, default 4"
+    )
     down = command("down", _down, "stop everything and remove the cluster's data")
     down.add_argument("--keep", action="store_true", help="keep etcd and volumes for the next up")
     command("status", _status, "show processes, nodes and pods")
@@ -129,7 +134,9 @@ def _status(cluster: DevCluster, _: argparse.Namespace) -> int:
     for node in seen["nodes"]:
         print(f"\n{node['name']}  {node['address']}  {node['state']}  {node['zone']}")
         for pod in node["pods"]:
-            containers = ", ".join(f"{c['name']} {c['state']} (process {c['pid']})" for c in pod["containers"])
+            containers = ", ".join(
+                f"{c['name']} {c['state']} (process {c['pid']})" for c in pod["containers"]
+            )
             print(f"  {pod['namespace']}/{pod['name']}  {pod['address']}  {containers}")
     return 0
 

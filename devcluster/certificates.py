@@ -1,9 +1,10 @@
 """The keys, certificates and tokens of one devcluster, made with the openssl command at each start.
 
-People and components identify themselves to the API server by bearer token; certificates exist only where TLS needs
-them: the API server and the kubelet serve with one, and the API server shows one to the kubelet when it fetches logs.
-The key that signs service account tokens is kept for the life of the state directory, so that tokens survive a
-restart; the rest is cheap (elliptic curve keys, about 20 ms each) and made anew, since addresses may have changed.
+People and components identify themselves to the API server by bearer token; certificates exist only where
+TLS needs them: the API server and the kubelet serve with one, and the API server shows one to the kubelet
+when it fetches logs. The key that signs service account tokens is kept for the life of the state directory,
+so that tokens survive a restart; the rest is cheap (elliptic curve keys, about 20 ms each) and made anew,
+since addresses may have changed.
 """
 
 from __future__ import annotations
@@ -67,8 +68,9 @@ def _sign(pki: Path, name: str, subject: str, usage: str, alternative_names: lis
     if alternative_names:
         extensions += f"subjectAltName={','.join(alternative_names)}\n"
     (pki / f"{name}.ext").write_text(extensions)
-    _openssl(pki, "x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial",
-             "-days", DAYS_VALID, "-extfile", f"{name}.ext", "-out", f"{name}.crt")  # fmt: skip
+    signing = ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", DAYS_VALID]
+    _openssl(pki, "x509", "-req", "-in", f"{name}.csr", *signing, "-extfile", f"{name}.ext",
+             "-out", f"{name}.crt")  # fmt: skip
 
 
 def _openssl(directory: Path, *arguments: str) -> None:

@@ -5,10 +5,10 @@
         cluster.kubectl("wait", "--for=condition=Ready", "pod/a")
         cluster.faults.kill("a")
 
-It starts and stops the supervisor, runs kubectl, and asks the kubelet over a loopback HTTP port that only the owner of
-the state directory knows the token of. It keeps nothing in memory that another process needs: any number of objects
-may name the same state, and the one that called `up` need not be the one that calls `down`. Every method blocks;
-`async with` and `asyncio.to_thread` serve callers with an event loop.
+It starts and stops the supervisor, runs kubectl, and asks the kubelet over a loopback HTTP port that only
+the owner of the state directory knows the token of. It keeps nothing in memory that another process needs:
+any number of objects may name the same state, and the one that called `up` need not be the one that calls
+`down`. Every method blocks; `async with` and `asyncio.to_thread` serve callers with an event loop.
 """
 
 from __future__ import annotations
@@ -54,7 +54,10 @@ class DevCluster:
     def environment(self) -> dict[str, str]:
         """The caller's environment with KUBECONFIG, and our kubectl first on PATH."""
         programs = Path(self.settings.binaries["kubectl"]).parent
-        return os.environ | {"KUBECONFIG": str(self.kubeconfig), "PATH": f"{programs}:{os.environ.get('PATH', '')}"}
+        return os.environ | {
+            "KUBECONFIG": str(self.kubeconfig),
+            "PATH": f"{programs}:{os.environ.get('PATH', '')}",
+        }
 
     @property
     def settings(self) -> Settings:
@@ -91,7 +94,8 @@ class DevCluster:
         self._sweep()
         self.faults.heal_network()
         if not keep:
-            # Volumes may belong to the users that the pods ran as; only root made them so, and root may remove them.
+            # Volumes may belong to the users that the pods ran as; only root made them so, and root may
+            # remove them.
             shutil.rmtree(self.state.root, ignore_errors=True)
 
     def __enter__(self) -> Self:
@@ -131,7 +135,9 @@ class DevCluster:
 
     def get(self, resource: str, name: str, namespace: str = "default") -> dict[str, Any]:
         """Return one object as the API server shows it."""
-        parsed: dict[str, Any] = json.loads(self.kubectl("get", resource, name, "-n", namespace, "-o", "json"))
+        parsed: dict[str, Any] = json.loads(
+            self.kubectl("get", resource, name, "-n", namespace, "-o", "json")
+        )
         return parsed
 
     def list(self, resource: str, namespace: str = "default", selector: str = "") -> list[dict[str, Any]]:
@@ -150,7 +156,9 @@ class DevCluster:
         deadline = time.monotonic() + timeout_s
         while not (value := condition()):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{message or 'condition'} not met within {timeout_s} s; last seen: {value!r}")
+                raise TimeoutError(
+                    f"{message or 'condition'} not met within {timeout_s} s; last seen: {value!r}"
+                )
             time.sleep(interval_s)
         return value
 

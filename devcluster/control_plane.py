@@ -1,9 +1,9 @@
 """The processes of the control plane: the command line of each, and what "ready" means for it.
 
-The flags turn a production control plane into one for a single machine: no fsync, no leader election, no serving
-ports that nobody asks, failure timeouts of seconds. Endpoint controllers stay off, because the API refuses
-EndpointSlices with loopback addresses; the kubelet forwards Services by their selectors instead. Used by the
-supervisor only. Flags: the reference pages of the four programs on kubernetes.io.
+The flags turn a production control plane into one for a single machine: no fsync, no leader election, no
+serving ports that nobody asks, failure timeouts of seconds. Endpoint controllers stay off, because the API
+refuses EndpointSlices with loopback addresses; the kubelet forwards Services by their selectors instead.
+Used by the supervisor only. Flags: the reference pages of the four programs on kubernetes.io.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ NODE_GRACE_S: Final = 8  # a node whose Lease is older is NotReady; Kubernetes: 
 UNREACHABLE_TOLERATION_S: Final = 10  # then its pods are evicted; Kubernetes: 300 s
 CONTROLLERS_OFF: Final = (
     "endpoints-controller", "endpointslice-controller", "endpointslice-mirroring-controller",
-    "node-ipam-controller", "node-route-controller", "service-lb-controller", "cloud-node-lifecycle-controller",
-    "certificatesigningrequest-signing-controller", "certificatesigningrequest-approving-controller",
-    "certificatesigningrequest-cleaner-controller", "horizontal-pod-autoscaler-controller",
-    "storage-version-migrator-controller", "device-taint-eviction-controller", "resourceclaim-controller",
+    "node-ipam-controller", "node-route-controller", "service-lb-controller",
+    "cloud-node-lifecycle-controller", "certificatesigningrequest-signing-controller",
+    "certificatesigningrequest-approving-controller", "certificatesigningrequest-cleaner-controller",
+    "horizontal-pod-autoscaler-controller", "storage-version-migrator-controller",
+    "device-taint-eviction-controller", "resourceclaim-controller",
     "persistentvolume-attach-detach-controller",
 )  # fmt: skip
 
@@ -53,19 +54,21 @@ def apiserver(state: State, settings: Settings) -> Component:
     return Component("kube-apiserver", [
         settings.binaries["kube-apiserver"],
         f"--etcd-servers=http://{settings.control_plane_address}:{settings.etcd_port}",
-        f"--bind-address={settings.control_plane_address}", f"--advertise-address={settings.control_plane_address}",
-        f"--secure-port={settings.api_port}", "--endpoint-reconciler-type=none",
-        f"--tls-cert-file={pki}/apiserver.crt", f"--tls-private-key-file={pki}/apiserver.key",
-        f"--client-ca-file={pki}/ca.crt", f"--token-auth-file={pki}/tokens.csv", "--authorization-mode=Node,RBAC",
-        "--anonymous-auth=false", f"--service-cluster-ip-range={settings.service_range}",
+        f"--bind-address={settings.control_plane_address}",
+        f"--advertise-address={settings.control_plane_address}", f"--secure-port={settings.api_port}",
+        "--endpoint-reconciler-type=none", f"--tls-cert-file={pki}/apiserver.crt",
+        f"--tls-private-key-file={pki}/apiserver.key", f"--client-ca-file={pki}/ca.crt",
+        f"--token-auth-file={pki}/tokens.csv", "--authorization-mode=Node,RBAC", "--anonymous-auth=false",
+        f"--service-cluster-ip-range={settings.service_range}",
         f"--service-account-key-file={pki}/service-account.key",
         f"--service-account-signing-key-file={pki}/service-account.key",
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
-        f"--kubelet-certificate-authority={pki}/ca.crt", f"--kubelet-client-certificate={pki}/kubelet-client.crt",
+        f"--kubelet-certificate-authority={pki}/ca.crt",
+        f"--kubelet-client-certificate={pki}/kubelet-client.crt",
         f"--kubelet-client-key={pki}/kubelet-client.key", "--kubelet-preferred-address-types=InternalIP",
         f"--default-not-ready-toleration-seconds={UNREACHABLE_TOLERATION_S}",
-        f"--default-unreachable-toleration-seconds={UNREACHABLE_TOLERATION_S}",
-        "--allow-privileged=true", "--profiling=false", "--event-ttl=1h", "--shutdown-delay-duration=0s",
+        f"--default-unreachable-toleration-seconds={UNREACHABLE_TOLERATION_S}", "--allow-privileged=true",
+        "--profiling=false", "--event-ttl=1h", "--shutdown-delay-duration=0s",
     ])  # fmt: skip
 
 
@@ -77,7 +80,8 @@ def controller_manager(state: State, settings: Settings) -> Component:
         f"--root-ca-file={state.pki}/ca.crt", "--allocate-node-cidrs=false", "--profiling=false",
         f"--controllers=*,{','.join('-' + name for name in CONTROLLERS_OFF)}",
         f"--node-monitor-grace-period={NODE_GRACE_S}s", "--node-monitor-period=2s",
-        # The limits of Kubernetes protect a control plane shared by thousands; here they would slow the tests down.
+        # The limits of Kubernetes protect a control plane shared by thousands; here they would slow the
+        # tests down.
         "--kube-api-qps=200", "--kube-api-burst=400", "--pvclaimbinder-sync-period=2s",
         "--node-eviction-rate=10", "--secondary-node-eviction-rate=10", "--unhealthy-zone-threshold=1",
     ])  # fmt: skip

@@ -1,10 +1,11 @@
 """Faults as an interface: what can be broken, and who can break it.
 
-A test says which faults it needs and runs against any provider that has them: `DevclusterFaults` asks our kubelet,
-`RealnodeFaults` uses containerd's task interface on a machine that runs a real kubelet, `ApiFaults` has nothing but a
-kubeconfig. What a provider cannot do is in `lacking`, with the reason; the run prints it, so a skipped fault is never
-mistaken for a survived one. The network faults are nftables rules on pod addresses and need root. No fault is undone
-by itself: `thaw`, `restore_node` and `heal_network` are the caller's, and `down` undoes all.
+A test says which faults it needs and runs against any provider that has them: `DevclusterFaults` asks our
+kubelet, `RealnodeFaults` uses containerd's task interface on a machine that runs a real kubelet,
+`ApiFaults` has nothing but a kubeconfig. What a provider cannot do is in `lacking`, with the reason; the
+run prints it, so a skipped fault is never mistaken for a survived one. The network faults are nftables
+rules on pod addresses and need root. No fault is undone by itself: `thaw`, `restore_node` and
+`heal_network` are the caller's, and `down` undoes all.
 """
 
 from __future__ import annotations
@@ -132,7 +133,8 @@ class DevclusterFaults:
 class RealnodeFaults:
     """A real kubelet and containerd on this machine; REDOUBT_REALNODE names the directory they were set up in.
 
-    The directory holds bin/kubectl and k8s/admin.conf; containerd listens on $RUN/ctd.sock (RUN defaults to /run/rt).
+    The directory holds bin/kubectl and k8s/admin.conf; containerd listens on $RUN/ctd.sock (RUN defaults to
+    /run/rt).
     """
 
     provider = "realnode"
@@ -202,13 +204,17 @@ class RealnodeFaults:
         return str(status["containerID"]).removeprefix("containerd://")
 
     def _pod(self, pod: str, namespace: str) -> dict[str, Any]:
-        parsed: dict[str, Any] = json.loads(_run([*self._kubectl, "get", "pod", pod, "-n", namespace, "-o", "json"]))
+        parsed: dict[str, Any] = json.loads(
+            _run([*self._kubectl, "get", "pod", pod, "-n", namespace, "-o", "json"])
+        )
         return parsed
 
     @staticmethod
     def _filter(rule: str) -> None:
         chain = "{ type filter hook forward priority 0; policy accept; }"
-        script = f"add table bridge redoubt_realnode\nadd chain bridge redoubt_realnode forward {chain}\n{rule}\n"
+        script = (
+            f"add table bridge redoubt_realnode\nadd chain bridge redoubt_realnode forward {chain}\n{rule}\n"
+        )
         subprocess.run(["nft", "-f", "-"], input=script, text=True, check=True, capture_output=True)
 
 

@@ -1,9 +1,10 @@
 """Where a devcluster keeps what it owns: one directory of files, and one block of loopback addresses.
 
-Several devclusters run side by side, so nothing has a fixed place: each has its state directory (binaries excepted,
-which the cache shares), and each claims block k of 64: pods and control plane in 127.(10+k).0.0/16, Services in
-127.(96+k).0.0/16. The claim is a listening socket that the supervisor holds; the kernel drops it with the process,
-so there is no lock file to clean up, and no two users of a machine collide. Used by every other module; starts nothing.
+Several devclusters run side by side, so nothing has a fixed place: each has its state directory (binaries
+excepted, which the cache shares), and each claims block k of 64: pods and control plane in
+127.(10+k).0.0/16, Services in 127.(96+k).0.0/16. The claim is a listening socket that the supervisor holds;
+the kernel drops it with the process, so there is no lock file to clean up, and no two users of a machine
+collide. Used by every other module; starts nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from typing import Final
 
 BLOCKS: Final = 64
 CLAIM_PORT: Final = 10249  # outside the range of ephemeral ports; only its being taken matters
-ENVIRONMENT_MARK: Final = "REDOUBT_DEVCLUSTER_STATE"  # every process of a devcluster carries it, so `down` finds all
+ENVIRONMENT_MARK: Final = (
+    "REDOUBT_DEVCLUSTER_STATE"  # every process of a devcluster carries it, so `down` finds all
+)
 
 
 def cache_directory() -> Path:
@@ -176,7 +179,9 @@ def new_settings(block: int, nodes: int, binaries: dict[str, str], earlier: Sett
         api_port=free_port(control_plane, 6443),
         etcd_port=free_port(control_plane, 2379),
         etcd_peer_port=free_port(control_plane, 2380),
-        kubelet_port=free_port("0.0.0.0", 10250) if nodes > 240 else free_port(f"127.{10 + block}.255.11", 10250),
+        kubelet_port=free_port("0.0.0.0", 10250)
+        if nodes > 240
+        else free_port(f"127.{10 + block}.255.11", 10250),
         control_port=free_port(control_plane, 10255),
         admin_token=earlier.admin_token if earlier else secrets.token_urlsafe(32),
         binaries=binaries,

@@ -1,9 +1,9 @@
 """The one process that owns a running devcluster: it starts the others, restarts what dies, and takes all with it.
 
-Every child asks the kernel for SIGKILL when its parent dies (PR_SET_PDEATHSIG), the kubelet passes the same on to the
-pods, so neither a crash nor `kill -9` of this process leaves anything behind. It is started detached by `up`, holds
-the lock of the state directory and the claim on the address block, and ends on SIGTERM. It does no work of its own:
-no opinion about the content of the cluster.
+Every child asks the kernel for SIGKILL when its parent dies (PR_SET_PDEATHSIG), the kubelet passes the same
+on to the pods, so neither a crash nor `kill -9` of this process leaves anything behind. It is started
+detached by `up`, holds the lock of the state directory and the claim on the address block, and ends on
+SIGTERM. It does no work of its own: no opinion about the content of the cluster.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ class Supervisor:
         """End all children: the kubelet first, so that pods do not see the API server go."""
         for name in ("kubelet", "kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd"):
             if process := self._running.get(name):
-                process.kill()  # nobody needs a graceful end: pods die with the kubelet, data with the process
+                # Nobody needs a graceful end: pods die with the kubelet, the data with the state directory.
+                process.kill()
                 process.wait()
 
     def _start(self, component: Component) -> None:

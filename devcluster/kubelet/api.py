@@ -1,9 +1,10 @@
 """A small asynchronous client of the Kubernetes API, and a cache of objects kept current by a watch.
 
-Objects stay the plain dictionaries that JSON makes of them: the kubelet passes most fields on unread, and building a
-model class per object would cost more than everything else it does. `ApiClient` is one connection pool; `WatchCache`
-lists, watches, resumes after errors, and calls back with every change. Used by all of the kubelet. Rules of list and
-watch: "Efficient detection of changes" in the Kubernetes API concepts.
+Objects stay the plain dictionaries that JSON makes of them: the kubelet passes most fields on unread, and
+building a model class per object would cost more than everything else it does. `ApiClient` is one
+connection pool; `WatchCache` lists, watches, resumes after errors, and calls back with every change. Used
+by all of the kubelet. Rules of list and watch: "Efficient detection of changes" in the Kubernetes API
+concepts.
 """
 
 from __future__ import annotations
@@ -69,7 +70,11 @@ class ApiClient:
 
     async def watch(self, path: str, **parameters: str) -> AsyncIterator[Object]:
         """Yield watch events until the server ends the watch."""
-        asked = parameters | {"watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": str(WATCH_TIMEOUT_S)}
+        asked = parameters | {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(WATCH_TIMEOUT_S),
+        }
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=WATCH_TIMEOUT_S + 30)
         async with self._session.get(self._url + path, params=asked, timeout=timeout) as answer:
             await _raise_for(answer)
@@ -77,7 +82,12 @@ class ApiClient:
                 yield json.loads(line)
 
     async def _request(
-        self, method: str, path: str, body: Object | None, parameters: dict[str, str], kind: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: Object | None,
+        parameters: dict[str, str],
+        kind: str = "application/json",
     ) -> Object:
         data = None if body is None else json.dumps(body).encode()
         async with self._session.request(
@@ -139,7 +149,7 @@ class WatchCache:
                 self.synced.set()
                 pause = RETRY_FIRST_S
                 await self._follow(version)
-            except (ApiError, aiohttp.ClientError, asyncio.TimeoutError, ValueError, OSError) as failed:
+            except (TimeoutError, ApiError, aiohttp.ClientError, ValueError, OSError) as failed:
                 LOG.info("watch of %s broke, listing again in %.1f s: %s", self._path, pause, failed)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, RETRY_LONGEST_S)

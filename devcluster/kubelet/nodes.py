@@ -1,8 +1,8 @@
 """The Node objects: made at the start, kept Ready by a Lease that is renewed, and silent when the node is lost.
 
-The node lifecycle controller judges by the age of the Lease alone; conditions are written when they change and every
-few minutes. A lost node only falls silent: no API write says so, as no machine announces its power failure. Called by
-`kubelet.py`. Rules: "Node heartbeats" in the Kubernetes documentation.
+The node lifecycle controller judges by the age of the Lease alone; conditions are written when they change
+and every few minutes. A lost node only falls silent: no API write says so, as no machine announces its
+power failure. Called by `kubelet.py`. Rules: "Node heartbeats" in the Kubernetes documentation.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from datetime import UTC, datetime
 from typing import Final
 
 import aiohttp
 
 from devcluster.kubelet.api import MERGE, STRATEGIC_MERGE, ApiClient, ApiError, Object
+from devcluster.kubelet.timestamps import micro_time_text, now_text
 
 LOG: Final = logging.getLogger("devcluster.nodes")
 LEASE_INTERVAL_S: Final = 2.0  # the controller's grace period is 8 s: three may be lost
@@ -26,16 +26,6 @@ ZONES: Final = 3
 PODS_MAX: Final = 110
 CPUS_PER_NODE: Final = 32  # pods share the machine's CPUs; requests must never be what keeps a pod Pending
 MEMORY_PER_NODE: Final = "64Gi"
-
-
-def now_text() -> str:
-    """Return the time as Kubernetes writes it in statuses."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def micro_time_text() -> str:
-    """Return the time as Leases and Events write it."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 class Node:
@@ -64,11 +54,13 @@ class Node:
                         is_registered = True
                     await self._renew_lease()
                     if loop.time() >= status_due:
-                        await self._client.patch(f"/api/v1/nodes/{self.name}/status", self._status(), STRATEGIC_MERGE)
+                        await self._client.patch(
+                            f"/api/v1/nodes/{self.name}/status", self._status(), STRATEGIC_MERGE
+                        )
                         status_due = loop.time() + STATUS_INTERVAL_S
                 else:
                     status_due = 0.0
-            except (ApiError, aiohttp.ClientError, asyncio.TimeoutError) as failed:
+            except (TimeoutError, ApiError, aiohttp.ClientError) as failed:
                 LOG.warning("heartbeat of %s: %s", self.name, failed)
                 is_registered, status_due = False, 0.0
             await asyncio.sleep(LEASE_INTERVAL_S if is_registered or self.is_lost else 0.2)
