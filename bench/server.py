@@ -1,0 +1,204 @@
+"""The server beside redis-server: throughput and latency by command and by commands per batch.
+
+    python -m bench.server [--rounds N] [--seconds S] [--tests set,get] [--batches 1,16,100] [--cluster]
+                           [--only compiled] [--write docs/benchmarks.md]
+
+Each figure is the median of several rounds, and within a round the servers take turns at the same test, so
+that what else the machine does meanwhile meets all of them alike. Only the ratios mean something elsewhere;
+the absolute figures belong to the machine named in the heading. redis-benchmark is the client: 50
+connections, 100,000 random keys, persistence off. Nothing is written unless `--write` says where.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import os
+import platform
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+CLIENTS: Final = 50
+KEYS: Final = 100_000
+# redis-benchmark's name of each test in its output, by the name that selects it.
+TESTS: Final = {
+    "ping": "PING_MBULK",
+    "set": "SET",
+    "get": "GET",
+    "incr": "INCR",
+    "mset": "MSET (10 keys)",
+}
+# A first guess of commands per second, by batch size, from which the number of requests follows.
+RATE_GUESS: Final = {1: 60_000, 16: 500_000, 100: 800_000}
+
+
+class Server:
+    """One server under test; started on a free port, ended with `stop`."""
+
+    def __init__(self, name: str, command: list[str], is_cluster: bool) -> None:
+        self.name = name
+        self.port = free_port()
+        self.directory = tempfile.mkdtemp(prefix="redoubt-bench-")
+        arguments = ["--port", str(self.port), "--save", "", "--appendonly", "no", "--dir", self.directory]
+        if is_cluster:
+            arguments += ["--cluster-enabled", "yes"]
+        self.log = open(os.path.join(self.directory, "log"), "wb")  # noqa: SIM115 - open while the server runs
+        self.process = subprocess.Popen([*command, *arguments], stdout=self.log, stderr=self.log)
+        self.wait()
+        if is_cluster:
+            self.ask("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+            self.wait_for("cluster_state:ok", "CLUSTER", "INFO")
+
+    def ask(self, *words: str) -> str:
+        """Run one command through redis-cli."""
+        command = ["redis-cli", "-p", str(self.port), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+    def wait(self) -> None:
+        """Wait until the server answers."""
+        self.wait_for("PONG", "PING")
+
+    def wait_for(self, text: str, *words: str) -> None:
+        """Ask until the answer contains `text`."""
+        deadline = time.monotonic() + 20
+        while text not in self.ask(*words):
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise SystemExit(f"{self.name} did not start, see {self.directory}/log")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """End the server and remove its directory."""
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
+        shutil.rmtree(self.directory)
+
+
+def free_port() -> int:
+    """Return a port that nobody uses, nor its bus port 10,000 above."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port < 55_000:
+            return port
+
+
+def measure(server: Server, test: str, batch: int, seconds: float) -> tuple[float, float]:
+    """Run one test; return commands per second and the 99th percentile of the latency in milliseconds."""
+    requests = int(RATE_GUESS[batch] * seconds / (4 if test == "mset" else 1))
+    command = [
+        "redis-benchmark", "-p", str(server.port), "-t", test, "-c", str(CLIENTS), "-r", str(KEYS),
+        "-n", str(requests), "-P", str(batch), "--csv",
+    ]  # fmt: skip
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    for row in csv.DictReader(io.StringIO(output[output.index('"test"') :])):
+        if row["test"] == TESTS[test]:
+            return float(row["rps"]), float(row["p99_latency_ms"])
+    raise SystemExit(f"redis-benchmark said nothing of {test}: {output}")
+
+
+def commands(only: list[str]) -> dict[str, list[str]]:
+    """Return how each server is started; those that are not installed are left out, and it is said."""
+    found: dict[str, list[str]] = {}
+    candidates = {
+        "redis-server": shutil.which("redis-server"),
+        "interpreted": str(ROOT / ".venv/bin/redoubt-server"),
+        "compiled": os.environ.get("REDOUBT_COMPILED") or str(ROOT / ".venv-compiled/bin/redoubt-server"),
+    }
+    for name, path in candidates.items():
+        if only and name != "redis-server" and name not in only:
+            continue
+        if path and os.access(path, os.X_OK):
+            found[name] = [path]
+        else:
+            print(f"left out, since it is not installed: {name}", file=sys.stderr)
+    return found
+
+
+Figures = dict[tuple[str, int, str], list[tuple[float, float]]]
+
+
+def run(options: argparse.Namespace) -> tuple[list[str], Figures]:
+    """Start the servers and run all rounds; return the servers' names and every figure."""
+    servers = [
+        Server(name, command, options.cluster)
+        for name, command in commands(options.only.split(",") if options.only else []).items()
+    ]
+    figures: Figures = {}
+    try:
+        for test in options.tests.split(","):
+            for batch in map(int, options.batches.split(",")):
+                for turn in range(options.rounds):
+                    # Every other round in the opposite order: who follows whom must not matter.
+                    for server in servers if turn % 2 == 0 else reversed(servers):
+                        figure = measure(server, test, batch, options.seconds)
+                        figures.setdefault((test, batch, server.name), []).append(figure)
+                print(line(test, batch, [server.name for server in servers], figures), flush=True)
+    finally:
+        for server in servers:
+            server.stop()
+    return [server.name for server in servers], figures
+
+
+def line(test: str, batch: int, names: list[str], figures: Figures) -> str:
+    """Write one row of the table: commands per second, ratio to the first server, 99th percentile."""
+    reference = statistics.median(rate for rate, _ in figures[test, batch, names[0]])
+    cells = []
+    for name in names:
+        rate = statistics.median(rate for rate, _ in figures[test, batch, name])
+        latency = statistics.median(latency for _, latency in figures[test, batch, name])
+        ratio = "" if name == names[0] else f" {rate / reference:.2f}x"
+        cells.append(f"{rate:,.0f}{ratio} ({latency:.2f} ms)")
+    return f"| {test.upper()} | {batch} | " + " | ".join(cells) + " |"
+
+
+def table(options: argparse.Namespace, names: list[str], figures: Figures) -> str:
+    """Write the whole section for the documentation."""
+    version = subprocess.run(["redis-server", "--version"], capture_output=True, text=True, check=True).stdout
+    mode = "cluster mode" if options.cluster else "stand-alone"
+    lines = [
+        f"## {time.strftime('%Y-%m-%d')}, {mode}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "",
+        f"Against {' '.join(version.split()[:3])}; {CLIENTS} clients, {KEYS:,} random keys, "
+        + f"medians of {options.rounds} alternating rounds; commands per second, ratio, 99th percentile.",
+        "",
+        "| command | per batch | " + " | ".join(names) + " |",
+        "|---" * (len(names) + 2) + "|",
+    ]
+    for test in options.tests.split(","):
+        lines += [line(test, batch, names, figures) for batch in map(int, options.batches.split(","))]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run the comparison."""
+    parser = argparse.ArgumentParser(description="Compare the server with redis-server.")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.5, help="about how long one measurement takes")
+    parser.add_argument("--tests", default=",".join(TESTS))
+    parser.add_argument("--batches", default="1,16,100", help="commands per batch (1, 16, 100)")
+    parser.add_argument("--cluster", action="store_true", help="all servers in cluster mode, all slots")
+    parser.add_argument("--only", default="", help="interpreted, compiled or both; redis-server always runs")
+    parser.add_argument("--write", type=Path, help="append the table to this file")
+    options = parser.parse_args()
+    names, figures = run(options)
+    section = table(options, names, figures)
+    if options.write:
+        with options.write.open("a", encoding="utf-8") as file:
+            file.write("\n" + section)
+    else:
+        print("\n" + section, end="")
+
+
+if __name__ == "__main__":
+    main()
