@@ -98,6 +98,10 @@ class ReplicationHook:
     def tick(self, now_ms: int) -> None:
         """Ping, acknowledge, time out, feed full syncs."""
 
+    def backlog_bytes(self) -> int:
+        """Return what the backlog occupies."""
+        return 0
+
     def replica_count(self) -> int:
         """Count the replicas that are online."""
         return 0

@@ -12,14 +12,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from redoubt.commands.arguments import SYNTAX_ERROR, Arguments, integer
+from redoubt.memory_report import SESSION_BYTES
 from redoubt.resp.replies import CommandError
 from redoubt.session import CLASS_PUBSUB, GATE_MULTI
 
 if TYPE_CHECKING:
     from redoubt.session import Session
 
-# A session with its parser, lists and dictionaries, as sys.getsizeof sums them up on 64-bit CPython.
-SESSION_BYTES: Final = 1500
 TYPES: Final = (b"normal", b"master", b"replica", b"pubsub")
 
 

@@ -226,7 +226,7 @@ class Row:
         self.tips: tuple[str, ...] = ()
         self.documentation = documentation
         # Statistics, as INFO commandstats has them. Durations are sampled by the dispatcher: `durations[n]`
-        # counts those of less than 2 ** n microseconds and not less than half of that; empty before the first.
+        # counts those below 2 ** n microseconds and not below half of that; it is empty before the first.
         self.calls = 0
         self.usec = 0
         self.rejected_calls = 0
