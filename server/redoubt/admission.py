@@ -63,7 +63,7 @@ def admit(ctx: Session, row: Row, argv: list[bytes]) -> Reply:
         refusal = None if cluster is None else cluster.refusal(ctx, row, argv)
         if refusal is not None:
             return refusal
-    refusal = refused_by_condition(gates, row)
+    refusal = refused_by_condition(ctx, gates, row)
     if refusal is not None:
         return refusal
     if gates & GATE_SUBSCRIBER and not row.flags & SUBSCRIBED:
@@ -81,9 +81,9 @@ def admit(ctx: Session, row: Row, argv: list[bytes]) -> Reply:
     return None
 
 
-def refused_by_condition(gates: int, row: Row) -> ErrorReply | None:
+def refused_by_condition(ctx: Session, gates: int, row: Row) -> ErrorReply | None:
     """Ask for the conditions of the server that stop writes: memory, disk, replicas, being a replica."""
-    if gates & GATE_MEMORY and row.flags & DENYOOM:
+    if gates & GATE_MEMORY and row.flags & DENYOOM and not ctx.state.upkeep.has_room():
         return OOM
     if gates & GATE_DISK:
         return DISK

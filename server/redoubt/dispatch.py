@@ -37,6 +37,7 @@ from redoubt.resp.replies import (
 from redoubt.resp.requests import RequestParser
 from redoubt.session import (
     GATE_AUTH,
+    GATE_PAUSED,
     REPLIES_OFF,
     REPLIES_ON,
     REPLIES_SKIP,
@@ -289,9 +290,12 @@ class ClientDispatcher(Dispatcher):
                 replication.feed(ctx.database, command)
 
     def key_expired(self, database: int, key: bytes) -> bool:
-        """Decide whether an expired key is deleted: a master does and tells; a replica waits for it."""
+        """Decide whether an expired key is deleted: a master does and tells; a replica waits for it.
+
+        While writes are paused nothing may be propagated, so the key is only hidden then.
+        """
         replication = self.state.replication
-        if replication.is_replica:
+        if replication.is_replica or self.state.gates & GATE_PAUSED:
             return False
         self.state.statistics.expired_keys += 1
         if replication.is_feeding:

@@ -37,6 +37,18 @@ class Dispatcher(LinkOwner):
         raise AssertionError
 
 
+class UpkeepHook:
+    """The periodic work on the dataset, as the admission of commands and DEBUG see it."""
+
+    def __init__(self) -> None:
+        # Cleared by DEBUG SET-ACTIVE-EXPIRE 0.
+        self.is_expiring = True
+
+    def has_room(self) -> bool:
+        """Evict if the dataset is beyond maxmemory; False if it stays so, and the command must be refused."""
+        return True
+
+
 class ReplicationHook:
     """The replication of this server, as commands, dispatch and cluster see it."""
 
@@ -114,8 +126,11 @@ class ReplicationHook:
 class ClusterHook:
     """The cluster of this server, as dispatch and commands see it; None in ServerState when disabled."""
 
-    def refusal(self, ctx: Session, row: Row, argv: list[bytes]) -> ErrorReply | None:
-        """Say why this command may not run here (MOVED, ASK, CROSSSLOT, CLUSTERDOWN), or None."""
+    def refusal(self, ctx: Session, row: Row, argv: list[bytes]) -> Reply:
+        """Say why this command may not run here (MOVED, ASK, CROSSSLOT, CLUSTERDOWN), or None.
+
+        NO_REPLY: the command was held back, since this master does not know whether it still is one.
+        """
         raise AssertionError
 
     def may_full_sync(self, replid: str, replid2: str, offset: int) -> bool:

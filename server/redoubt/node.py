@@ -37,11 +37,14 @@ from redoubt.interfaces import LISTEN_BUS, LISTEN_CLIENT, Effect, Exit, Link, Op
 from redoubt.session import Session
 from redoubt.shutdown import ABORTED, Shutdown
 from redoubt.state import ServerState
+from redoubt.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from redoubt.config import Config
 
 TICK_MS: Final = 100
+# While expiry or eviction have more to do than one tick may take.
+BUSY_TICK_MS: Final = 25
 
 
 def no_clock() -> int:
@@ -61,12 +64,14 @@ class Node(LifecycleHook):
         state.dispatcher = self.dispatcher
         state.lifecycle = self
         state.blocking = Blocking(state)
-        for database in range(1 if config.cluster_enabled else config.databases):
-            keyspace = Keyspace(database, random, config.cluster_enabled)
+        for number in range(1 if config.cluster_enabled else config.databases):
+            keyspace = Keyspace(number, random, config.cluster_enabled)
             keyspace.on_expired = self.dispatcher.key_expired
             state.keyspaces.append(keyspace)
         state.replication = ReplicationHook()
         state.persistence = PersistenceHook()
+        self.upkeep = Upkeep(state)
+        state.upkeep = self.upkeep
         connection.follow_config(state)
         self.clients = Clients(state)
         self.ticked_ms = now_ms
@@ -136,6 +141,7 @@ class Node(LifecycleHook):
         self.ticked_ms = now_ms
         state.blocking.tick(now_ms)
         self.clients.tick(now_ms)
+        self.upkeep.tick(now_ms)
         if self.shutdown is not None:
             self.shutdown.tick(now_ms)
             if self.shutdown.has_failed:
@@ -144,6 +150,8 @@ class Node(LifecycleHook):
     def next_tick_ms(self) -> int:
         """Return the clock reading at which the next tick is wanted."""
         wanted_ms = self.ticked_ms + TICK_MS
+        if self.upkeep.is_behind():
+            wanted_ms = self.ticked_ms + BUSY_TICK_MS
         deadline_ms = self.state.blocking.next_deadline_ms()
         if 0 < deadline_ms < wanted_ms:
             wanted_ms = deadline_ms

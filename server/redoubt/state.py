@@ -10,7 +10,7 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
-from redoubt.hooks import ProcessHook
+from redoubt.hooks import ProcessHook, UpkeepHook
 from redoubt.interfaces import LANES, Close, Effect, Link
 from redoubt.rates import Rates
 
@@ -73,6 +73,7 @@ class ServerState:
         self.process = ProcessHook()
         self.rates = Rates()
         self.blocking: Blocking
+        self.upkeep = UpkeepHook()
         self.cluster: ClusterHook | None = None
 
     def mark_dirty(self, link: Link) -> None:

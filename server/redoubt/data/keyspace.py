@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 from redoubt.data.frequency import frequency_after_access
 from redoubt.data.key_slot import SLOT_BITS, SLOTS, key_slot
-from redoubt.data.memory import KEY_OVERHEAD_BYTES, size_of
+from redoubt.data.memory import BUCKET_BYTES, KEY_OVERHEAD_BYTES, measure_buckets, size_of
 from redoubt.data.snapshot_cursor import bucket_items
 from redoubt.data.table import Bucket, Table
 from redoubt.data.text import Value
@@ -70,8 +70,12 @@ class Keyspace:
     def _start_empty(self) -> None:
         self.key_count = 0
         self.expiring_count = 0
+        # The average remaining lifetime of keys with an expiry, as active expiry sees it.
+        self.average_ttl_ms = 0
         self.key_bytes = 0
         self.value_bytes = 0
+        # What one bucket occupies besides keys and values, as last measured.
+        self.bucket_bytes = BUCKET_BYTES
         # Every bucket of every table, in no order that matters: what random choices are drawn from.
         self.buckets: list[Bucket] = []
         # Outside cluster mode this is the one table; in cluster mode it stays empty.
@@ -293,6 +297,8 @@ class Keyspace:
         self.buckets, other.buckets = other.buckets, self.buckets
         self.key_count, other.key_count = other.key_count, self.key_count
         self.expiring_count, other.expiring_count = other.expiring_count, self.expiring_count
+        self.average_ttl_ms, other.average_ttl_ms = other.average_ttl_ms, self.average_ttl_ms
+        self.bucket_bytes, other.bucket_bytes = other.bucket_bytes, self.bucket_bytes
         self.key_bytes, other.key_bytes = other.key_bytes, self.key_bytes
         self.value_bytes, other.value_bytes = other.value_bytes, self.value_bytes
         self.snapshots, other.snapshots = other.snapshots, self.snapshots
@@ -408,6 +414,32 @@ class Keyspace:
         for bucket in self.buckets:
             keys.extend(bucket.values)
         return keys
+
+    # What eviction and INFO ask.
+
+    def remember_accesses(self, access: int) -> None:
+        """Begin or cease to remember accesses as a policy of maxmemory needs it (ACCESS_*)."""
+        if self.access == ACCESS_FREQUENT and access != ACCESS_FREQUENT:
+            for bucket in self.buckets:
+                bucket.frequencies = {}
+        self.access = access
+
+    def fill_of(self, bucket: Bucket) -> int:
+        """Return how full a bucket is; one that the doubling under way has halved counts double."""
+        fill = len(bucket.values)
+        for key in bucket.values:
+            table = self.table_of(key)
+            assert table is not None
+            return fill * 2 if table.is_halved(bucket) else fill
+        return 0
+
+    def table_bytes(self) -> int:
+        """Return what the buckets occupy besides keys and values."""
+        return self.bucket_bytes * len(self.buckets)
+
+    def measure(self) -> None:
+        """Measure a few buckets, which stand for all; called by every tick."""
+        self.bucket_bytes = measure_buckets(self.buckets)
 
     # Slots (cluster mode).
 

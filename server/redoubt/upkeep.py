@@ -1,0 +1,84 @@
+"""What the dataset needs from time to time: expiry, eviction, measuring, freeing.
+
+Every tick deletes a bounded number of expired keys, goes on with an eviction that was interrupted, gives back
+memory of lazily flushed databases, and measures a few buckets. The maxmemory directives are followed here:
+while a limit is set, the memory gate is raised, and `has_room` is asked before each command that may need
+memory. What is deleted here is counted and propagated as DEL.
+
+The node creates it and calls `tick`; the admission of commands calls `has_room`. It decides nothing about
+which keys go: that is `redoubt.data.expires` and `redoubt.data.eviction`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from redoubt.data.eviction import Evictor
+from redoubt.data.expires import ActiveExpiry
+from redoubt.hooks import UpkeepHook
+from redoubt.session import GATE_MEMORY, GATE_PAUSED
+
+if TYPE_CHECKING:
+    from redoubt.state import ServerState
+
+# Buckets of a lazily flushed database that one tick gives back: about 64,000 keys, 5 ms.
+BUCKETS_RELEASED: Final = 1_000
+_DIRECTIVES: Final = (
+    "maxmemory", "maxmemory-policy", "lfu-log-factor", "lfu-decay-time", "active-expire-effort",
+)  # fmt: skip
+
+
+class Upkeep(UpkeepHook):
+    """The periodic work of one server on its dataset; see the module's docstring."""
+
+    def __init__(self, state: ServerState) -> None:
+        super().__init__()
+        self.state = state
+        self.expiry = ActiveExpiry(state.keyspaces)
+        self.evictor = Evictor(state.keyspaces, state.random)
+        self.evictor.on_evicted = self.key_evicted
+        for name in _DIRECTIVES:
+            state.config.on_change(name, self.follow_config)
+        self.follow_config()
+
+    def follow_config(self) -> str:
+        """Take over the directives; called at the start and after each change of one."""
+        config = self.state.config
+        self.expiry.effort = config.active_expire_effort
+        self.evictor.follow(
+            config.maxmemory, config.maxmemory_policy, config.lfu_log_factor, config.lfu_decay_time
+        )
+        self.state.set_gate(GATE_MEMORY, config.maxmemory > 0)
+        return ""
+
+    def has_room(self) -> bool:
+        """Evict if the dataset is too big; False if it stays so, and the command must be refused."""
+        if self.state.replication.is_replica:
+            return True  # Redis: replica-ignore-maxmemory; the master evicts for its replicas
+        return self.evictor.make_room(self.state.now_ms)
+
+    def tick(self, now_ms: int) -> None:
+        """Do a bounded amount of everything."""
+        for keyspace in self.state.keyspaces:
+            if keyspace.discarded:
+                keyspace.release(BUCKETS_RELEASED)
+            if keyspace.key_count:
+                keyspace.measure()
+        self.expiry.is_behind = False
+        if self.state.replication.is_replica or self.state.gates & GATE_PAUSED:
+            self.evictor.is_behind = False
+            return
+        if self.is_expiring:
+            self.expiry.run(now_ms)
+        if self.evictor.is_behind:
+            self.evictor.make_room(now_ms)
+
+    def is_behind(self) -> bool:
+        """Say whether a tick sooner than the next regular one would find work."""
+        return self.expiry.is_behind or self.evictor.is_behind
+
+    def key_evicted(self, database: int, key: bytes) -> None:
+        """Count and propagate the deletion of a victim."""
+        self.state.statistics.evicted_keys += 1
+        if self.state.replication.is_feeding:
+            self.state.replication.feed(database, [b"DEL", key])
