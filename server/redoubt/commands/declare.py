@@ -306,22 +306,21 @@ def container(name: str, *, group: str, since: str, summary: str) -> None:
     assert key not in CONTAINERS, f"container {name} is declared twice"
     ROWS[key] = row
     CONTAINERS[key] = Container(row, False)
-    _declare_help(name, group, since)
+    _declare_help(name, group, None)
 
 
-def make_container(name: str) -> None:
+def make_container(name: str, categories: tuple[str, ...]) -> None:
     """Let an already declared command have subcommands, too (COMMAND)."""
     row = ROWS[name.lower().encode()]
     CONTAINERS[name.lower().encode()] = Container(row, True)
     for key in (name.lower().encode(), name.upper().encode()):
         del TABLE[key]
-    _declare_help(name, row.documentation.group, row.documentation.since)
+    _declare_help(name, row.documentation.group, categories)
 
 
-def _declare_help(name: str, group: str, since: str) -> None:
-    categories = ("connection",) if group == CONNECTION else ()
+def _declare_help(name: str, group: str, categories: tuple[str, ...] | None) -> None:
     command(
-        f"{name} HELP", group=group, flags=LOADING | STALE, since=since, complexity="O(1)",
+        f"{name} HELP", group=group, flags=LOADING | STALE, since="5.0.0", complexity="O(1)",
         summary="Return what the subcommands are.", categories=categories,
     )(run_help)  # fmt: skip
 
