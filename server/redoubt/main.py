@@ -20,11 +20,13 @@ import uvloop
 
 from redoubt import config_file
 from redoubt.build import BUILD, source_revision
+from redoubt.cluster.nodes_conf import CorruptNodes
 from redoubt.config import Config
 from redoubt.node import Node
 from redoubt.runtime import logfile
 from redoubt.runtime.loop import Runtime, clock_us, wall_clock_ms
 from redoubt.runtime.network import ListenError
+from redoubt.runtime.process import RunningProcess
 from redoubt.version import REDOUBT_VERSION
 
 USAGE: Final = """\
@@ -75,19 +77,26 @@ def serve(config: Config) -> int:
     """Make the node and its process, and run until it exits."""
     try:
         log = logfile.open_log(config)
+        # Absolute, so that a path made of it stays right; current, since other names may be relative.
+        config.dir = os.path.abspath(config.dir)
         os.chdir(config.dir)
     except OSError as error:
         print(f"Can't open the log file or chdir to '{config.dir}': {error.strerror}", file=sys.stderr)
         return 1
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    seed = SystemRandom().getrandbits(128)
-    node = Node(config, Random(seed), wall_clock_ms(), clock_us)
+    node = Node(config, Random(SystemRandom().getrandbits(128)), wall_clock_ms(), clock_us)
+    node.state.process = RunningProcess()
     log.set_role(lambda: "S" if node.state.replication.is_replica else "M")
     log.write("Redoubt is starting: version=%s, build=%s, pid=%d", REDOUBT_VERSION, BUILD, os.getpid())
     runtime = Runtime(node, loop)
     try:
         runtime.start(read_nodes_conf(config))
+    except CorruptNodes as error:
+        log.warn(
+            "Unrecoverable error: corrupted cluster config file '%s': %s", config.cluster_config_file, error
+        )
+        return 1
     except ListenError as error:
         log.warn("Warning: %s", error)
         log.warn("Failed listening on port %d (TCP), aborting.", config.port)

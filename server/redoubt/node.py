@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Final
 
 from redoubt.blocking import Blocking
 from redoubt.clients import Clients
+from redoubt.cluster.cluster import Cluster
 from redoubt.commands import (  # noqa: F401 - they register their commands
+    client,
     connection,
     counter,
     database,
@@ -27,13 +29,16 @@ from redoubt.commands import (  # noqa: F401 - they register their commands
     generic,
     iteration,
     objects,
+    persistence,
     string,
     string_range,
 )
 from redoubt.data.keyspace import Keyspace
+from redoubt.data.memory import used_memory
 from redoubt.dispatch import ClientDispatcher
-from redoubt.hooks import LifecycleHook, PersistenceHook, ReplicationHook
+from redoubt.hooks import LifecycleHook, ReplicationHook
 from redoubt.interfaces import LISTEN_BUS, LISTEN_CLIENT, Effect, Exit, Link, OpenListener
+from redoubt.persist.dump_file import DumpFile
 from redoubt.session import Session
 from redoubt.shutdown import ABORTED, Shutdown
 from redoubt.state import ServerState
@@ -69,7 +74,7 @@ class Node(LifecycleHook):
             keyspace.on_expired = self.dispatcher.key_expired
             state.keyspaces.append(keyspace)
         state.replication = ReplicationHook()
-        state.persistence = PersistenceHook()
+        state.persistence = DumpFile(state)
         self.upkeep = Upkeep(state)
         state.upkeep = self.upkeep
         connection.follow_config(state)
@@ -81,6 +86,10 @@ class Node(LifecycleHook):
         """Begin to load and to listen. nodes_conf: the cluster's file as the last process left it."""
         state = self.state
         state.now_ms = now_ms
+        state.persistence.load(now_ms)
+        if state.config.cluster_enabled:
+            state.cluster = Cluster(state, nodes_conf, now_ms)
+            state.cluster.start(now_ms)
         state.effects.append(OpenListener(LISTEN_CLIENT))
 
     # The edges.
@@ -135,26 +144,39 @@ class Node(LifecycleHook):
         link.owner.closed(link, now_ms)
 
     def tick(self, now_ms: int) -> None:
-        """Do what time demands: timeouts, expiry, gossip, elections, saves."""
+        """Do what time demands: timeouts, gossip, elections, replication, expiry, saves."""
         state = self.state
         state.now_ms = now_ms
         self.ticked_ms = now_ms
         state.blocking.tick(now_ms)
+        if state.cluster is not None:
+            state.cluster.tick(now_ms)
+        state.replication.tick(now_ms)
         self.clients.tick(now_ms)
         self.upkeep.tick(now_ms)
+        state.persistence.tick(now_ms)
+        statistics = state.statistics
+        state.rates.tick(
+            now_ms,
+            statistics.commands_processed,
+            statistics.net_input_bytes,
+            statistics.net_output_bytes,
+            used_memory(state.keyspaces),
+        )
         if self.shutdown is not None:
             self.shutdown.tick(now_ms)
             if self.shutdown.has_failed:
                 self.shutdown = None
 
     def next_tick_ms(self) -> int:
-        """Return the clock reading at which the next tick is wanted."""
-        wanted_ms = self.ticked_ms + TICK_MS
-        if self.upkeep.is_behind():
-            wanted_ms = self.ticked_ms + BUSY_TICK_MS
-        deadline_ms = self.state.blocking.next_deadline_ms()
-        if 0 < deadline_ms < wanted_ms:
-            wanted_ms = deadline_ms
+        """Return the clock reading at which the next tick is wanted: in 100 ms, or as soon as a part asks."""
+        state = self.state
+        wanted_ms = self.ticked_ms + (BUSY_TICK_MS if self.upkeep.is_behind() else TICK_MS)
+        wanted_ms = sooner(wanted_ms, state.blocking.next_deadline_ms())
+        wanted_ms = sooner(wanted_ms, state.replication.next_tick_ms())
+        wanted_ms = sooner(wanted_ms, state.persistence.next_tick_ms())
+        if state.cluster is not None:
+            wanted_ms = sooner(wanted_ms, state.cluster.next_tick_ms())
         return max(wanted_ms, self.ticked_ms + 1)
 
     def take_effects(self) -> list[Effect]:
@@ -198,3 +220,8 @@ class Node(LifecycleHook):
     def exit_now(self, code: int) -> None:
         """End the process after this turn, saving nothing."""
         self.state.effects.append(Exit(code))
+
+
+def sooner(wanted_ms: int, asked_ms: int) -> int:
+    """Return the earlier of two clock readings, of which the second is 0 if nobody asks."""
+    return asked_ms if 0 < asked_ms < wanted_ms else wanted_ms

@@ -65,7 +65,7 @@ class Harness:
         for name, *values in split_directives(["--dir", "/data", "--save", "", *words]):
             config.assign([(name, values)], is_start=True)
         self.node = Node(config, Random(1), self.now_ms)
-        self.node.start(self.files.get("/data/nodes.conf", b""), self.now_ms)
+        self.node.start(self.files.get(config.cluster_config_file, b""), self.now_ms)
         self.turn()
 
     def connect(self, peer: str = "127.0.0.1:50000") -> Client:
@@ -195,6 +195,7 @@ class Client:
 
     def ask(self, *words: bytes | str | int) -> Reply:
         """Run one command and return its reply; asserts that there is exactly one."""
+        self.replies()
         self.send(encode_command([as_bytes(word) for word in words]))
         replies = self.replies()
         assert len(replies) == 1, replies

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from redoubt.config import ConfigError
 from redoubt.interfaces import (
     LANE_CLIENT,
     LANE_REPLICA,
@@ -86,6 +87,7 @@ class Runtime:
         """Start the node; raises ListenError if an address cannot be listened on."""
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(signal_number, self.asked_to_end, signal_number)
+        self.loop.add_signal_handler(signal.SIGHUP, self.asked_to_reload)
         self.node.start(nodes_conf, self.begin_turn())
         self.end_turn()
         gc.collect()
@@ -106,6 +108,14 @@ class Runtime:
         if not began and signal_number == signal.SIGINT:
             log.warning("You insist... exiting now.")
             self.node.exit_now(1)
+
+    def asked_to_reload(self) -> None:
+        """Read the files of secrets again, after an orchestrator has changed them."""
+        try:
+            self.config.reload_secrets()
+            log.info("The files of secrets have been read again")
+        except ConfigError as error:
+            log.warning("The secrets stay as they were: %s: %s", error.name, error.text)
 
     # The loop turn.
 
