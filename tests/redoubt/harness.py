@@ -131,8 +131,9 @@ class Harness:
                 effect.job.chunk(data, self.now_ms)
             effect.job.done("" if data is not None else "No such file or directory", self.now_ms)
         elif isinstance(effect, RemoveFile):
-            self.files.pop(effect.path, None)
             self.pieces.pop(effect.path, None)
+            if not effect.is_temporary:
+                self.files.pop(effect.path, None)
         elif isinstance(effect, Close):
             if isinstance(effect.link.handle, Client) and not effect.link.handle.is_closed:
                 self.end(effect.link.handle)

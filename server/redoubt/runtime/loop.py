@@ -192,7 +192,7 @@ class Runtime:
         elif isinstance(effect, ReadFile):
             self.spawn(self.read_file(effect.job, effect.path))
         elif isinstance(effect, RemoveFile):
-            self.remove_file(effect.path)
+            self.remove_file(effect.path, effect.is_temporary)
         elif isinstance(effect, OpenListener):
             self.open_listener(effect.kind)
         elif isinstance(effect, CloseListener):
@@ -239,12 +239,13 @@ class Runtime:
         error = await self.loop.run_in_executor(None, writer.finish)
         job.done(error, self.begin_turn())
 
-    def remove_file(self, path: str) -> None:
-        """Remove a file and what was being written to become it."""
+    def remove_file(self, path: str, is_temporary: bool) -> None:
+        """Remove what was being written to become a file, and the file itself unless only that is meant."""
         writer = self.writers.pop(path, None)
         if writer is not None:
             writer.abandon()
-        disk.remove(path)
+        if not is_temporary:
+            disk.remove(path)
 
     async def read_file(self, job: FileJob, path: str) -> None:
         """Hand a file to its job slice by slice, with a loop turn between two slices."""
