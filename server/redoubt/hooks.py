@@ -184,8 +184,13 @@ class PersistenceHook:
 class LifecycleHook:
     """What commands may ask of the node itself."""
 
-    def begin_shutdown(self, saves: bool | None, is_now: bool, is_forced: bool, now_ms: int) -> bool:
-        """Begin to hand over, save (None: if configured) and exit; False if that is under way already."""
+    def begin_shutdown(
+        self, saves: bool | None, is_now: bool, is_forced: bool, now_ms: int, ctx: Session | None = None
+    ) -> bool:
+        """Begin to hand over, save (None: if configured) and exit; False if that is under way already.
+
+        ctx: the client that asked; it is blocked until the end or until the shutdown fails.
+        """
         raise AssertionError
 
     def abort_shutdown(self) -> bool:

@@ -83,7 +83,7 @@ class Confirmation(Inquirer):
 
     def answered(self, inquiry: Inquiry, reply: Reply, now_ms: int) -> None:
         """Read one node's map."""
-        text = reply.data if isinstance(reply, Verbatim) else reply
+        text = reply.text if isinstance(reply, Verbatim) else reply
         if not isinstance(text, bytes):
             return
         try:

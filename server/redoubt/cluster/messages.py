@@ -67,6 +67,7 @@ EXT_SHARD_ID: Final = 3
 MARK_TERMINATING: Final = 1  # about to exit: not to be chosen as a successor
 MARK_STALE_CLAIM: Final = 2  # you claim slots that have an owner at a higher epoch: do not serve yet
 MARK_SYNCED: Final = 4  # the copy is complete
+MARK_SUCCEED: Final = 8  # from a paused master to one replica: take over from me
 
 HEADER: Final = Struct(">4sIHHHHQQQ40s2048s40s46sH30sHHHB3s")
 HEADER_BYTES: Final = 2256

@@ -79,6 +79,7 @@ class ClusterNode:
         # What its last message said of itself.
         self.is_redoubt = False
         self.is_terminating = False
+        self.is_synced = True
         self.understands_extensions = False
         self.data_epoch = 0
         # Streams: the one we dialled (we ping on it) and the one it dialled.

@@ -1,0 +1,134 @@
+"""Whether this node may run a command on these keys, and where the client should go instead.
+
+For the common case, a key in a slot that this node serves without reservation, it is one array lookup:
+`serves[slot]` is 1 only if the cluster's state is ok, the slot is ours and not moving. Everything else is
+decided in Redis's order: different slots, state of the cluster, unowned slot, slot on the move, other
+owner.
+
+The dispatcher asks through `ClusterHook.refusal`; the cluster object calls `refresh` when the map or the
+state changed. Source: "Redirection and resharding" in the Redis Cluster specification; the texts are
+Redis's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from redoubt.cluster.availability import Availability
+from redoubt.cluster.slots import SLOTS, ranges_of
+from redoubt.cluster.topology import ClusterNode, Topology
+from redoubt.commands import declare
+from redoubt.resp.replies import ErrorReply
+from redoubt.state import ServerState
+
+if TYPE_CHECKING:
+    from redoubt.commands.declare import Row
+    from redoubt.session import Session
+
+CROSS_SLOT: Final = ErrorReply(b"CROSSSLOT Keys in request don't hash to the same slot")
+TRY_AGAIN: Final = ErrorReply(b"TRYAGAIN Multiple keys request during rehashing of slot")
+DOWN: Final = ErrorReply(b"CLUSTERDOWN The cluster is down")
+DOWN_READ_ONLY: Final = ErrorReply(b"CLUSTERDOWN The cluster is down and only accepts read commands")
+UNSERVED: Final = ErrorReply(b"CLUSTERDOWN Hash slot not served")
+
+
+class Routing:
+    """Decides where commands run."""
+
+    def __init__(self, state: ServerState, topology: Topology, availability: Availability) -> None:
+        self.state = state
+        self.topology = topology
+        self.availability = availability
+        self.serves = bytearray(SLOTS)
+        # Seam of managed mode: our slots stand in the map but are not served.
+        self.is_held = False
+
+    def refresh(self) -> None:
+        """Rebuild the array from the map and the state."""
+        serves = bytearray(SLOTS)
+        if self.availability.is_ok and not self.is_held:
+            for first, last in ranges_of(self.topology.myself.slots):
+                serves[first : last + 1] = b"\x01" * (last - first + 1)
+            for slot in self.topology.migrating:
+                serves[slot] = 0
+        self.serves = serves
+
+    def refusal(self, ctx: Session, row: Row, argv: list[bytes]) -> ErrorReply | None:
+        """Say why this command may not run here; None: it may."""
+        if row.first_key == row.last_key and row.first_key and not row.flags & declare.MOVABLE_KEYS:
+            slot = ctx.db.slot_of(argv[row.first_key])
+            if self.serves[slot]:
+                ctx.is_asking = False
+                return None
+            return self._judge(ctx, row, slot, [argv[row.first_key]])
+        keys = declare.keys_of(row, argv)
+        if not keys:
+            return None
+        slot = ctx.db.slot_of(keys[0])
+        for key in keys:
+            if ctx.db.slot_of(key) != slot:
+                return CROSS_SLOT
+        if self.serves[slot]:
+            return None
+        return self._judge(ctx, row, slot, keys)
+
+    def _judge(self, ctx: Session, row: Row, slot: int, keys: list[bytes]) -> ErrorReply | None:
+        topology = self.topology
+        owner = topology.owners[slot]
+        is_asking = ctx.is_asking or bool(row.flags & declare.ASKING)
+        ctx.is_asking = False
+        if owner is None:
+            return UNSERVED if self.availability.is_ok else DOWN
+        if not self.availability.is_ok:
+            refusal = self._refusal_when_down(row)
+            if refusal is not None:
+                return refusal
+        target = topology.migrating.get(slot)
+        if owner is topology.myself and target is not None:
+            return self._judge_leaving(ctx, row, slot, keys, target)
+        if is_asking and slot in topology.importing:
+            if len(keys) > 1 and self._missing(ctx, keys):
+                return TRY_AGAIN
+            return None
+        if owner is topology.myself:
+            return None
+        if ctx.is_readonly and topology.myself.master is owner and row.flags & declare.READONLY:
+            return None
+        return self.moved(slot, owner)
+
+    def _refusal_when_down(self, row: Row) -> ErrorReply | None:
+        if not self.state.config.cluster_allow_reads_when_down:
+            return DOWN
+        return DOWN_READ_ONLY if row.flags & declare.WRITE else None
+
+    def _judge_leaving(
+        self, ctx: Session, row: Row, slot: int, keys: list[bytes], target: ClusterNode
+    ) -> ErrorReply | None:
+        """Judge a command on a slot that is leaving: keys still here run here, the rest there."""
+        if row.name == "migrate":
+            return None
+        missing = self._missing(ctx, keys)
+        if not missing:
+            return None
+        return TRY_AGAIN if missing < len(keys) else self._redirect(b"ASK", slot, target)
+
+    def _missing(self, ctx: Session, keys: list[bytes]) -> int:
+        """Count the keys that do not exist here."""
+        return sum(1 for key in keys if ctx.db.peek(key, ctx.now_ms) is None)
+
+    def moved(self, slot: int, owner: ClusterNode) -> ErrorReply:
+        return self._redirect(b"MOVED", slot, owner)
+
+    def _redirect(self, kind: bytes, slot: int, node: ClusterNode) -> ErrorReply:
+        endpoint = preferred_endpoint(self.state, node)
+        return ErrorReply(b"%s %d %s:%d" % (kind, slot, (endpoint or "").encode(), node.port))
+
+
+def preferred_endpoint(state: ServerState, node: ClusterNode) -> str | None:
+    """Name a node as clients should: by address, host name, or not at all (the one they are connected to)."""
+    kind = state.config.cluster_preferred_endpoint_type
+    if kind == "hostname":
+        return node.hostname or "?"
+    if kind == "unknown-endpoint":
+        return None
+    return node.ip
