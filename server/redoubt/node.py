@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Final
 
 from redoubt.blocking import Blocking
 from redoubt.clients import Clients
+from redoubt.cluster import changes, facts, role_commands  # noqa: F401 - they register, too
+from redoubt.cluster import commands as cluster_commands  # noqa: F401
 from redoubt.cluster.cluster import Cluster
 from redoubt.commands import (  # noqa: F401 - they register their commands
     client,
