@@ -60,6 +60,8 @@ class ReplicationHook:
         self.is_replica = False
         # As a replica: a sync has completed since the start and none is under way. True for a master.
         self.is_synced = True
+        # As a replica: a full copy is arriving.
+        self.is_syncing = False
         # As a replica: the link to the master is up and past its sync.
         self.link_is_up = False
         self.link_down_since_ms = 0

@@ -17,15 +17,12 @@ from redoubt.memory_report import MemoryReport, human
 from redoubt.version import REDIS_VERSION, REDOUBT_VERSION
 
 if TYPE_CHECKING:
-    from redoubt.data.keyspace import Keyspace
     from redoubt.info import Fields
     from redoubt.state import ServerState
 
 _DAY_S: Final = 86400
 # Redis: LRU_BITS is 24.
 _LRU_CLOCK_MAX: Final = (1 << 24) - 1
-# The mean time to live of a database is taken from this many buckets.
-_BUCKETS_FOR_TTL: Final = 32
 # Redis: latency-tracking-info-percentiles.
 _PERCENTILES: Final = (("p50", 50.0), ("p99", 99.0), ("p99.9", 99.9))
 
@@ -97,12 +94,11 @@ def memory(state: ServerState) -> Fields:
         ("used_memory_peak_perc", f"{100 * report.used / max(report.peak, 1):.2f}%"),
         ("used_memory_overhead", report.overhead),
         ("used_memory_startup", report.start_bytes),
-        ("used_memory_dataset", report.dataset),
-        ("used_memory_dataset_perc", f"{100 * report.dataset / max(report.used, 1):.2f}%"),
-        ("used_memory_keys", report.key_bytes),
-        ("used_memory_values", report.value_bytes),
-        ("used_memory_expires", report.expiry_bytes),
-        ("used_memory_tables", report.table_bytes),
+        ("used_memory_dataset", report.used - report.overhead),
+        ("used_memory_dataset_perc", f"{100 * (report.used - report.overhead) / max(report.used, 1):.2f}%"),
+        ("used_memory_keys", report.parts.keys),
+        ("used_memory_expires", report.parts.expiries),
+        ("used_memory_values", report.parts.values),
         ("total_system_memory", total),
         ("total_system_memory_human", human(total)),
         ("maxmemory", config.maxmemory),
@@ -110,7 +106,7 @@ def memory(state: ServerState) -> Fields:
         ("maxmemory_policy", config.maxmemory_policy),
         ("mem_fragmentation_ratio", f"{report.fragmentation_ratio():.2f}"),
         ("mem_fragmentation_bytes", fragmentation),
-        ("mem_not_counted_for_evict", 0),
+        ("mem_not_counted_for_evict", report.buffers),
         ("mem_replication_backlog", report.backlog_bytes),
         ("mem_total_replication_buffers", report.backlog_bytes + report.replica_bytes),
         ("mem_clients_slaves", report.replica_bytes),
@@ -218,22 +214,11 @@ def keyspace(state: ServerState) -> Fields:
     return [
         (
             f"db{database.database}",
-            f"keys={len(database)},expires={database.expiring_count},avg_ttl={ttl_mean(state, database)}",
+            f"keys={len(database)},expires={database.expiring_count},avg_ttl={database.average_ttl_ms}",
         )
         for database in state.keyspaces
         if len(database)
     ]
-
-
-def ttl_mean(state: ServerState, database: Keyspace) -> int:
-    """Estimate the mean time to live in milliseconds from a part of the buckets."""
-    if not database.expiring_count:
-        return 0
-    stride = max(len(database.buckets) // _BUCKETS_FOR_TTL, 1)
-    lasting = [
-        due_ms - state.now_ms for bucket in database.buckets[::stride] for due_ms in bucket.expiries.values()
-    ]
-    return max(sum(lasting) // len(lasting), 0) if lasting else 0
 
 
 def modules(state: ServerState) -> Fields:

@@ -1,46 +1,34 @@
 """Where the memory of a server goes, in bytes, for INFO memory, MEMORY STATS and the metrics.
 
-`used` is what the keys, the values, the expiry times and the tables around them occupy, and what clients and
-replicas hold. Keys and values are kept as sums by the keyspaces; the tables are measured on a few buckets
-and scaled, since what a dict takes depends on how full it happens to be. The resident size comes from the
-process. Nothing here walks the keys.
+The dataset (keys with the tables around them, expiry times, values) is what maxmemory is compared with; its
+sums are kept by `redoubt.data.memory`. `used` adds what clients, replicas and the backlog hold, as Redis's
+used_memory does, with the difference told as mem_not_counted_for_evict. What the process occupies beyond
+that is the interpreter, which was there at the start, and fragmentation.
 
-Called by INFO, MEMORY, the metrics and the node's tick. It changes nothing and decides nothing.
+Called by INFO, MEMORY and the metrics. It changes nothing, decides nothing and walks no keys.
 Source of the names: INFO memory and MEMORY STATS of the Redis documentation.
 """
 
 from __future__ import annotations
 
-from sys import getsizeof
 from typing import TYPE_CHECKING, Final
 
+from redoubt.data.memory import parts_of
+
 if TYPE_CHECKING:
-    from redoubt.data.keyspace import Keyspace
-    from redoubt.data.table import Bucket
     from redoubt.state import ServerState
 
 # A session with its parser, lists and dictionaries, as sys.getsizeof sums them up on 64-bit CPython.
 SESSION_BYTES: Final = 1500
-# A bucket without its three dicts, and its place in two lists.
-BUCKET_BYTES: Final = 120
-# How many buckets of a database are measured; their mean stands for all.
-BUCKETS_MEASURED: Final = 8
 
 
 class MemoryReport:
     """The parts of one server's memory at one moment."""
 
     def __init__(self, state: ServerState) -> None:
-        keyspaces = state.keyspaces
-        self.keys = sum(keyspace.key_count for keyspace in keyspaces)
-        self.key_bytes = sum(keyspace.key_bytes for keyspace in keyspaces)
-        self.value_bytes = sum(keyspace.value_bytes for keyspace in keyspaces)
-        self.table_bytes = 0
-        self.expiry_bytes = 0
-        for keyspace in keyspaces:
-            tables, expiries = _measured(keyspace)
-            self.table_bytes += tables
-            self.expiry_bytes += expiries
+        self.parts = parts_of(state.keyspaces)
+        self.keys = sum(keyspace.key_count for keyspace in state.keyspaces)
+        self.table_bytes = sum(keyspace.table_bytes() for keyspace in state.keyspaces if keyspace.key_count)
         self.client_bytes = 0
         self.replica_bytes = 0
         for session in state.sessions.values():
@@ -52,11 +40,10 @@ class MemoryReport:
         self.backlog_bytes = state.replication.backlog_bytes()
         self.start_bytes = state.process.resident_start_bytes
         self.resident_bytes = state.process.resident_bytes()
-        self.dataset = self.key_bytes + self.value_bytes
-        self.overhead = (
-            self.table_bytes + self.expiry_bytes + self.client_bytes + self.replica_bytes + self.backlog_bytes
-        )
-        self.used = self.dataset + self.overhead
+        self.dataset = self.parts.total()
+        self.buffers = self.client_bytes + self.replica_bytes + self.backlog_bytes
+        self.used = self.dataset + self.buffers
+        self.overhead = self.table_bytes + self.parts.expiries + self.buffers
         self.peak = max(state.rates.memory_peak_bytes, self.used)
 
     def fragmentation_bytes(self) -> int:
@@ -69,25 +56,6 @@ class MemoryReport:
         """The resident size over what is used and was there at the start; 1 where the process is unknown."""
         accounted = self.used + self.start_bytes
         return self.resident_bytes / accounted if self.resident_bytes and accounted else 1.0
-
-
-def _measured(keyspace: Keyspace) -> tuple[int, int]:
-    """Estimate what the tables and the expiry times of one database occupy."""
-    buckets = keyspace.buckets
-    if not keyspace.key_count:
-        return 0, 0
-    stride = max(len(buckets) // BUCKETS_MEASURED, 1)
-    measured = buckets[::stride]
-    tables = sum(
-        BUCKET_BYTES + getsizeof(bucket.values) + getsizeof(bucket.frequencies) for bucket in measured
-    )
-    expiries = sum(_expiry_bytes(bucket) for bucket in measured)
-    return tables * len(buckets) // len(measured), expiries * len(buckets) // len(measured)
-
-
-def _expiry_bytes(bucket: Bucket) -> int:
-    """An empty dict is as good as none; each time is an integer object of 32 bytes."""
-    return getsizeof(bucket.expiries) + 32 * len(bucket.expiries) if bucket.expiries else 0
 
 
 def human(size_bytes: int) -> str:
