@@ -17,6 +17,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Final
 
+from redoubt import info_sections  # noqa: F401 - it registers the sections of INFO
 from redoubt.blocking import Blocking
 from redoubt.clients import Clients
 from redoubt.cluster import changes, facts, role_commands  # noqa: F401 - they register, too
@@ -24,14 +25,19 @@ from redoubt.cluster import commands as cluster_commands  # noqa: F401
 from redoubt.cluster.cluster import Cluster
 from redoubt.commands import (  # noqa: F401 - they register their commands
     client,
+    configuration,
     connection,
     counter,
     database,
+    debug,
     expiry,
     generic,
+    introspection,
     iteration,
+    memory,
     objects,
     persistence,
+    server,
     string,
     string_range,
 )
