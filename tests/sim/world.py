@@ -32,8 +32,10 @@ from redoubt.interfaces import (
     Link,
     OpenListener,
     ReadFile,
+    RemoveFile,
     SaveFile,
     Sleep,
+    WriteFile,
 )
 from redoubt.node import Node
 
@@ -75,6 +77,8 @@ class Host:
         self.address = address
         self.config = config
         self.disk: dict[str, bytes] = {}
+        # Temporary files: they do not outlive the process.
+        self.drafts: dict[str, bytes] = {}
         self.node: Node | None = None
         self.incarnation = 0
         self.listening: set[int] = set()
@@ -116,19 +120,19 @@ class World:
         host.exit_code = None
         host.is_frozen = False
         config = Config()
-        for name, value in {
+        directives = {
             "cluster-enabled": "yes",
             "cluster-announce-ip": address,
             "port": str(CLIENT_PORT),
             "cluster-port": str(BUS_PORT),
-            "dir": "/data",
             "save": "",
             **host.config,
-        }.items():
-            config.set_from_start(name, [value])
+        }
+        config.assign([(name, value.split() or [""]) for name, value in directives.items()], is_start=True)
         host.listening = set()
+        host.drafts = {}
         host.node = Node(config, Random(self.random.getrandbits(64)), self.now_ms)
-        host.node.start(host.disk.get("/data/nodes.conf", b""), self.now_ms)
+        host.node.start(host.disk.get(config.cluster_config_file, b""), self.now_ms)
         self._turn(host)
         self._schedule_tick(host)
 
@@ -263,6 +267,14 @@ class World:
         if isinstance(effect, SaveFile):
             host.disk[effect.path] = b"".join(effect.chunks)
             effect.job.done("", self.now_ms)
+        elif isinstance(effect, WriteFile):
+            host.drafts[effect.path] = host.drafts.get(effect.path, b"") + b"".join(effect.chunks)
+            if effect.is_last:
+                host.disk[effect.path] = host.drafts.pop(effect.path)
+                effect.job.done("", self.now_ms)
+        elif isinstance(effect, RemoveFile):
+            host.disk.pop(effect.path, None)
+            host.drafts.pop(effect.path, None)
         elif isinstance(effect, Dial):
             self._dial(host, effect)
         elif isinstance(effect, Close):

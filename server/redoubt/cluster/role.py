@@ -159,9 +159,13 @@ class ManagedRole:
             self._follow(owner)
 
     def _follow(self, master: ClusterNode) -> None:
-        """Become the replica of whoever has our slots now."""
+        """Become the replica of a master, and let everybody know at once.
+
+        Who does not know it could not elect us; and a master restarted meanwhile would not yield.
+        """
         self.cluster.roles.follow(master)
         self._assign()
+        self.cluster.gossip.announce(self.state.now_ms)
 
     def _assign(self) -> None:
         """End the waiting: the role is known."""
