@@ -169,6 +169,8 @@ class ClusterEvents(BusHandler):
         elif kind == messages.UPDATE:
             cluster.claims.told_update(message, now_ms)
         elif kind == messages.AUTH_REQUEST:
+            # Its last ping may not have reached us since it became a replica; the header says so, too.
+            cluster.claims.apply_role(sender, message)
             cluster.voter.requested(sender, message, now_ms)
         elif kind == messages.AUTH_ACK:
             cluster.election.voted(sender, message, now_ms)
