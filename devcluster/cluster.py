@@ -113,7 +113,7 @@ class DevCluster:
     def kubectl(
         self, *arguments: str, input: str | None = None, check: bool = True, timeout_s: float = 120
     ) -> str:
-        """Run kubectl as the administrator and return its output; RuntimeError with its message if it fails."""
+        """Run kubectl as administrator and return its output; RuntimeError with its message if it fails."""
         done = self.try_kubectl(*arguments, input=input, timeout_s=timeout_s)
         if check and done.returncode:
             raise RuntimeError(f"kubectl {' '.join(arguments)} failed: {done.stderr.strip()}")

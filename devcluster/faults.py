@@ -39,7 +39,7 @@ class FaultLacking(Exception):
 
 
 class Faults(Protocol):
-    """What every provider offers. A method whose fault is in `lacking` raises FaultLacking with that reason."""
+    """What every provider offers; a method whose fault is in `lacking` raises FaultLacking."""
 
     provider: str
 
@@ -131,10 +131,10 @@ class DevclusterFaults:
 
 
 class RealnodeFaults:
-    """A real kubelet and containerd on this machine; REDOUBT_REALNODE names the directory they were set up in.
+    """A real kubelet and containerd on this machine.
 
-    The directory holds bin/kubectl and k8s/admin.conf; containerd listens on $RUN/ctd.sock (RUN defaults to
-    /run/rt).
+    REDOUBT_REALNODE names the directory they were set up in: it holds bin/kubectl and k8s/admin.conf.
+    containerd listens on $RUN/ctd.sock, where RUN defaults to /run/rt.
     """
 
     provider = "realnode"

@@ -1,4 +1,4 @@
-"""How long steps are shown: one line rewritten in place on a terminal, plain lines a few seconds apart elsewhere.
+"""How long steps are shown: one line rewritten in place on a terminal, now and then a plain line elsewhere.
 
 A build takes minutes and a start seconds; a person wants to see that it moves, a CI log wants few lines.
 Used by the toolchain and by `up`. It measures nothing but its own elapsed time and never fails because

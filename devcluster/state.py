@@ -89,7 +89,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a running devcluster decided at its start; written to `cluster.json`, readable by its owner only."""
+    """What a devcluster decided at its start; written to `cluster.json`, readable by its owner only."""
 
     block: int
     nodes: int
@@ -158,7 +158,7 @@ def claim_block(preferred: int | None = None) -> tuple[int, socket.socket]:
 
 
 def free_port(address: str, preferred: int) -> int:
-    """Return `preferred` if it can be bound on `address`, else any free port: somebody may listen on 0.0.0.0."""
+    """Return `preferred` if it is free on `address`, else any free port: somebody may listen on 0.0.0.0."""
     for port in (preferred, 0):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -179,9 +179,7 @@ def new_settings(block: int, nodes: int, binaries: dict[str, str], earlier: Sett
         api_port=free_port(control_plane, 6443),
         etcd_port=free_port(control_plane, 2379),
         etcd_peer_port=free_port(control_plane, 2380),
-        kubelet_port=free_port("0.0.0.0", 10250)
-        if nodes > 240
-        else free_port(f"127.{10 + block}.255.11", 10250),
+        kubelet_port=free_port(f"127.{10 + block}.255.11", 10250),
         control_port=free_port(control_plane, 10255),
         admin_token=earlier.admin_token if earlier else secrets.token_urlsafe(32),
         binaries=binaries,
@@ -189,10 +187,10 @@ def new_settings(block: int, nodes: int, binaries: dict[str, str], earlier: Sett
 
 
 class StateLock:
-    """The supervisor's hold on its state directory; the kernel releases it whenever and however the process ends."""
+    """The supervisor's hold on its state directory; the kernel releases it however the process ends."""
 
     def __init__(self, state: State) -> None:
-        self._file = open(state.lock, "a+")
+        self._file = open(state.lock, "a+")  # noqa: SIM115  held for the life of the process
 
     def acquire(self) -> bool:
         """Take the lock and write our process id into it; False if another supervisor has it."""

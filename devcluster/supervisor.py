@@ -1,4 +1,4 @@
-"""The one process that owns a running devcluster: it starts the others, restarts what dies, and takes all with it.
+"""The process that owns a running devcluster: it starts the others, restarts what dies, takes all with it.
 
 Every child asks the kernel for SIGKILL when its parent dies (PR_SET_PDEATHSIG), the kubelet passes the same
 on to the pods, so neither a crash nor `kill -9` of this process leaves anything behind. It is started
@@ -98,7 +98,7 @@ class Supervisor:
                 stderr=output,
                 cwd=REPOSITORY,
                 env=os.environ | {ENVIRONMENT_MARK: str(self._state.root)},
-                preexec_fn=_dies_with(os.getpid()),
+                preexec_fn=_dies_with(os.getpid()),  # noqa: PLW1509  this process has no threads
             )
         self._started_at[component.name] = time.monotonic()
         log(f"started {component.name}, process {self._running[component.name].pid}")

@@ -154,7 +154,7 @@ def _go_version(go: str) -> tuple[int, ...]:
 
 
 def _install(go: str, arguments: list[str], target: Path, title: str) -> None:
-    """Run `go install`, showing how many packages are compiled; raise with the end of its output if it fails."""
+    """Run `go install`, showing how many packages are compiled; RuntimeError with the end of its output."""
     step = Progress(title)
     environment = os.environ | {"CGO_ENABLED": "0", "GOBIN": str(target), "GOFLAGS": "-buildvcs=false"}
     step.update("fetching modules")

@@ -101,7 +101,7 @@ class Container:
             self._restart(f"Container {self.name} definition changed, will be restarted")
 
     async def stop(self) -> None:
-        """Run the preStop hook and ask the process to end; the pod's deadline takes care of one that does not."""
+        """Run the preStop hook and ask the process to end; the pod's deadline ends one that does not."""
         self._nudged.set()
         if self.process and self.process.is_running:
             self._event("Killing", f"Stopping container {self.name}")
@@ -127,7 +127,7 @@ class Container:
         return image
 
     async def _run_once(self, spec: Object, image: Image) -> int | None:
-        """Start, wait for the end and record it; return the exit code, or None if there was nothing to start yet."""
+        """Start, wait for the end and record it; return the exit code, None if nothing could be started."""
         owner = self._owner
         try:
             mounts = owner.volumes.mounts(spec)
@@ -179,8 +179,7 @@ class Container:
         if limit := ((spec.get("resources") or {}).get("limits") or {}).get("memory"):
             self._owner.context.memory.add(process, int(quantity_value(limit)), self._out_of_memory)
         tasks: list[asyncio.Task[None]] = []
-        ports = {each["name"]: each["containerPort"] for each in spec.get("ports") or [] if each.get("name")}
-        target = ProbeTarget(process, self._owner.pod_ip, self._owner.host_ip, ports)
+        target = self._target(process)
         if hook := (spec.get("lifecycle") or {}).get("postStart"):
             tasks.append(asyncio.create_task(self._post_start(hook, target)))
         if self.facts.is_started:
@@ -284,10 +283,9 @@ class Container:
     async def _terminate(self, process: ContainerProcess) -> None:
         hook = (self._spec(self.name).get("lifecycle") or {}).get("preStop")
         if hook:
-            running = asyncio.create_task(
-                self._hook(hook, ProbeTarget(process, self._owner.pod_ip, self._owner.host_ip, {}))
-            )
-            await asyncio.wait({running, process.exited}, return_when=asyncio.FIRST_COMPLETED)
+            running = asyncio.create_task(self._hook(hook, self._target(process)))
+            waiting: list[asyncio.Future[Any]] = [running, process.exited]
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if running.done() and (why := running.result()):
                 self._event("FailedPreStopHook", f"PreStopHook failed: {why}", is_warning=True)
             running.cancel()
@@ -304,6 +302,11 @@ class Container:
             await asyncio.sleep(hook["sleep"]["seconds"])
             return None
         return await attempt(hook, target, HOOK_TIMEOUT_S)
+
+    def _target(self, process: ContainerProcess) -> ProbeTarget:
+        ports = self._spec(self.name).get("ports") or []
+        named = {each["name"]: each["containerPort"] for each in ports if each.get("name")}
+        return ProbeTarget(process, self._owner.pod_ip, self._owner.host_ip, named)
 
     def _wait_state(self, reason: str, message: str) -> None:
         self.facts.state = {"waiting": {"reason": reason, "message": message}}
@@ -334,7 +337,7 @@ class Container:
 
 
 def _facts_after(spec: Object, waits_for_init: bool, earlier: Object | None) -> ContainerFacts:
-    """Return the facts to begin with; `earlier` is what was reported before this kubelet (or its node) came back."""
+    """Return the facts to begin with; `earlier` is what an earlier kubelet reported of the container."""
     facts = ContainerFacts(spec["name"], spec["image"])
     if waits_for_init:
         facts.state = {"waiting": {"reason": "PodInitializing"}}

@@ -1,4 +1,7 @@
-"""What every part of the kubelet shares: the API, the cached objects, the machine. Built once by `kubelet.py`."""
+"""What every part of the kubelet shares: the API, the cached objects, the machine.
+
+Built once by `kubelet.py` and handed down; it has no behaviour beyond naming where a pod's files lie.
+"""
 
 from __future__ import annotations
 

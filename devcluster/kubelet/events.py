@@ -1,4 +1,4 @@
-"""Events as a kubelet records them: counted when repeated, limited when they come too fast, written in the background.
+"""Events as a kubelet records them: counted when repeated, limited when too many, written in the background.
 
 Nothing waits for an Event. Repeats of the same reason and message raise the count of the first; an object
 may have a burst of 25 and then one in 20 s, so that a failing probe does not fill etcd. Called with a pod

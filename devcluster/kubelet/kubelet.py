@@ -150,7 +150,7 @@ class Kubelet:
                 del self._addresses[worker.pod_ip]
 
     def _take_address(self, node: Node, uid: str) -> str:
-        """Take the node's next free address; an address that was just freed is used again as late as possible."""
+        """Take the node's next free address; one that was just freed is used again as late as possible."""
         for _ in ADDRESSES_PER_NODE:
             number = self._next_address.get(node.name, ADDRESSES_PER_NODE.start)
             following = number + 1 if number + 1 in ADDRESSES_PER_NODE else ADDRESSES_PER_NODE.start

@@ -1,4 +1,4 @@
-"""Memory limits: containers that outgrow theirs are killed, as the kernel's out-of-memory killer does in a cgroup.
+"""Memory limits: a container that outgrows its own is killed, as the kernel does in a cgroup.
 
 Every 100 ms the resident sizes of a container's processes are added up. The sum counts pages that a forked
 child shares with its parent twice, so before a kill the proportional sizes decide (Pss of smaps_rollup, too

@@ -1,4 +1,4 @@
-"""The Node objects: made at the start, kept Ready by a Lease that is renewed, and silent when the node is lost.
+"""The Node objects: made at the start, kept Ready by renewing a Lease, silent when the node is lost.
 
 The node lifecycle controller judges by the age of the Lease alone; conditions are written when they change
 and every few minutes. A lost node only falls silent: no API write says so, as no machine announces its

@@ -49,7 +49,7 @@ async def run_probe(
     changed: Callable[[bool], None],
     failed: Callable[[str], None],
 ) -> None:
-    """Probe for ever; `changed(verdict)` at each change of the verdict, `failed(why)` at each failed attempt."""
+    """Probe for ever; `changed(verdict)` when the verdict changes, `failed(why)` at each failed attempt."""
     loop = asyncio.get_running_loop()
     state = ProbeState(spec)
     await asyncio.sleep(spec.initial_delay_s)

@@ -91,7 +91,7 @@ class ContainerProcess:
         return found
 
     def entering(self, command: list[str]) -> list[str]:
-        """Return the command that runs `command` inside the container, as its user, in its working directory."""
+        """Return what runs `command` inside the container, as its user, in its working directory."""
         prefix = ["nsenter", "-t", str(self.pid), "-m", "-u", "-i"]
         if self.spec.pid_namespace:
             prefix.append("-p")
@@ -102,7 +102,7 @@ class ContainerProcess:
         return [*prefix, "-r", "-w", "--", *command]
 
     async def run_inside(self, command: list[str], timeout_s: float) -> tuple[int, str]:
-        """Run a command inside; return its exit status and the beginning of its output. TimeoutError if it hangs."""
+        """Run a command inside; return its exit status and the beginning of its output, or TimeoutError."""
         process = await asyncio.create_subprocess_exec(
             *self.entering(command),
             stdin=subprocess.DEVNULL,
@@ -131,7 +131,7 @@ class ContainerProcess:
 
 
 async def start(spec: LaunchSpec, log: int) -> ContainerProcess:
-    """Start a container whose output goes to the file descriptor `log`; StartError says why it did not run."""
+    """Start a container whose output goes to the descriptor `log`; StartError says why it did not run."""
     specification = os.memfd_create("devcluster-launch")
     reading, writing = os.pipe()
     try:

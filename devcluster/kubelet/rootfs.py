@@ -230,7 +230,7 @@ def _emit(steps: list[Step], path: str, node: _Node) -> None:
 
 
 class Machine:
-    """`Host`, as the machine is for a pod's user; root, or our own user in a user namespace, may enter as we do."""
+    """`Host`, as the machine is for a pod's user; root and our own user may enter what we may enter."""
 
     def __init__(self, is_other_user: bool) -> None:
         self._is_other_user = is_other_user

@@ -106,7 +106,7 @@ class _Pods:
 
 
 def tail_offset(path: Path, lines: int) -> int:
-    """Return where the last `lines` lines of a file begin; reads backwards, so the size of the file does not matter."""
+    """Return where the last `lines` lines of a file begin; reads backwards, so its size does not matter."""
     end = os.path.getsize(path)
     if lines <= 0:
         return end

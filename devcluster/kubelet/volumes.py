@@ -47,7 +47,7 @@ class PodVolumes:
         self._tokens: dict[str, tuple[bytes, float]] = {}  # volume/path -> token, when to renew
 
     async def prepare(self, pod: Object) -> None:
-        """Make or refresh every volume; VolumeNotReady for the first that cannot be. Cheap if nothing changed."""
+        """Make or refresh every volume; VolumeNotReady for the first that cannot be made."""
         self._pod = pod
         for volume in pod["spec"].get("volumes") or []:
             self._sources[volume["name"]] = str(await self._prepare_one(volume))
@@ -78,7 +78,7 @@ class PodVolumes:
         return False
 
     async def _prepare_one(self, volume: Object) -> Path:
-        directory = self._root / volume["name"]
+        directory: Path = self._root / volume["name"]
         if "emptyDir" in volume:
             if not directory.exists():
                 directory.mkdir(parents=True)
@@ -207,7 +207,7 @@ class PodVolumes:
         return path
 
     def _give_to_group(self, directory: Path) -> None:
-        """Make a writable volume the fsGroup's, unless its top already is (fsGroupChangePolicy OnRootMismatch)."""
+        """Make a writable volume the fsGroup's, unless its top is already (OnRootMismatch)."""
         if self._group is None or os.geteuid() != 0 or directory.stat().st_gid == self._group:
             return
         for path, directories, names in os.walk(directory):
@@ -227,7 +227,7 @@ class PodVolumes:
 
     @property
     def _owner(self) -> int | None:
-        """The user of all containers, if they have the same one: a token then needs to be readable by nobody else."""
+        """The user of all containers if they have the same one: nobody else then needs to read the token."""
         outer = (self._pod["spec"].get("securityContext") or {}).get("runAsUser")
         users = {
             (each.get("securityContext") or {}).get("runAsUser", outer)
