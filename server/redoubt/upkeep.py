@@ -37,6 +37,8 @@ class Upkeep(UpkeepHook):
         self.expiry = ActiveExpiry(state.keyspaces)
         self.evictor = Evictor(state.keyspaces, state.random)
         self.evictor.on_evicted = self.key_evicted
+        for keyspace in state.keyspaces:
+            keyspace.clock_ms = state.now_ms
         for name in _DIRECTIVES:
             state.config.on_change(name, self.follow_config)
         self.follow_config()
@@ -60,6 +62,7 @@ class Upkeep(UpkeepHook):
     def tick(self, now_ms: int) -> None:
         """Do a bounded amount of everything."""
         for keyspace in self.state.keyspaces:
+            keyspace.clock_ms = now_ms
             if keyspace.discarded:
                 keyspace.release(BUCKETS_RELEASED)
             if keyspace.key_count:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from redoubt.commands.arguments import SYNTAX_ERROR
 from redoubt.commands.declare import FAST, READONLY, SERVER, WRITE, command
-from redoubt.commands.reading import database_argument
+from redoubt.commands.reading import database_number, database_of
 from redoubt.resp.replies import OK, CommandError, ErrorReply, Reply
 
 if TYPE_CHECKING:
@@ -61,8 +61,11 @@ def _is_lazy(argv: list[bytes]) -> bool:
 def swapdb(ctx: Session, argv: list[bytes]) -> Reply:
     if ctx.state.config.cluster_enabled:
         return ErrorReply(b"ERR SWAPDB is not allowed in cluster mode")
-    first = database_argument(ctx, argv[1], b"ERR invalid first DB index")
-    second = database_argument(ctx, argv[2], b"ERR invalid second DB index")
+    numbers = (
+        database_number(argv[1], b"ERR invalid first DB index"),
+        database_number(argv[2], b"ERR invalid second DB index"),
+    )
+    first, second = database_of(ctx, numbers[0]), database_of(ctx, numbers[1])
     if first is not second:
         first.swap(second)
     ctx.db.changes += 1  # also if neither is ours, or both are the same: it is propagated as Redis does

@@ -25,7 +25,7 @@ from redoubt.commands.declare import (
     WRITE,
     command,
 )
-from redoubt.commands.reading import NO_SUCH_KEY, database_argument, read
+from redoubt.commands.reading import NO_SUCH_KEY, database_number, database_of, read
 from redoubt.data.text import copy_of, type_name
 from redoubt.resp.replies import OK, CommandError, ErrorReply, Reply, SimpleString
 
@@ -120,7 +120,7 @@ def copy(ctx: Session, argv: list[bytes]) -> Reply:
         if arguments.skip(b"REPLACE"):
             is_replacing = True
         elif arguments.skip_with_value(b"DB"):
-            target = database_argument(ctx, arguments.word())
+            target = database_of(ctx, database_number(arguments.word()))
         else:
             raise arguments.syntax_error()
     if ctx.state.config.cluster_enabled and target is not ctx.state.keyspaces[0]:
@@ -148,7 +148,7 @@ def _copy(ctx: Session, key: bytes, newkey: bytes, target: Keyspace, is_replacin
 def move(ctx: Session, argv: list[bytes]) -> Reply:
     if ctx.state.config.cluster_enabled:
         return ErrorReply(b"ERR MOVE is not allowed in cluster mode")
-    target = database_argument(ctx, argv[2])
+    target = database_of(ctx, database_number(argv[2]))
     if target is ctx.db:
         return SAME_OBJECT
     key = argv[1]

@@ -50,12 +50,17 @@ def writable_text(ctx: Session, key: bytes) -> Text | None:
     return ctx.db.lookup(key, ctx.now_ms)
 
 
-def database_argument(ctx: Session, word: bytes, invalid: bytes = NOT_AN_INTEGER) -> Keyspace:
-    """Return the database that `word` numbers; raises CommandError with `invalid` if it is no number."""
-    number = integer(word, invalid)
+def database_number(word: bytes, invalid: bytes = b"") -> int:
+    """Parse the number of a database, which may not exist; raises CommandError (`invalid` if given)."""
+    number = integer(word, invalid or NOT_AN_INTEGER)
     if not INT_MIN <= number <= INT_MAX:
         text = b"ERR value is out of range, value must between %d and %d" % (INT_MIN, INT_MAX)
-        raise CommandError(text if invalid == NOT_AN_INTEGER else invalid)
+        raise CommandError(invalid or text)
+    return number
+
+
+def database_of(ctx: Session, number: int) -> Keyspace:
+    """Return the database of this number; raises CommandError if there is none."""
     if not 0 <= number < len(ctx.state.keyspaces):
         raise CommandError(b"ERR DB index is out of range")
     return ctx.state.keyspaces[number]

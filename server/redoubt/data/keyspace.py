@@ -22,7 +22,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Final
 
-from redoubt.data.frequency import frequency_after_access
+from redoubt.data.frequency import frequency_after_access, initial_frequency
 from redoubt.data.key_slot import SLOT_BITS, SLOTS, key_slot
 from redoubt.data.memory import BUCKET_BYTES, KEY_OVERHEAD_BYTES, measure_buckets, size_of
 from redoubt.data.snapshot_cursor import bucket_items
@@ -53,6 +53,8 @@ class Keyspace:
         # A replica only hides such keys (False) and waits for its master's DEL.
         self.on_expired: Callable[[int, bytes], bool] | None = None
         self.changes = 0
+        # The time of the latest tick: fine enough for idle times, and for free at every access.
+        self.clock_ms = 0
         self.access = ACCESS_UNORDERED
         # Set by the LFU policies; see redoubt.data.eviction.
         self.lfu_log_factor = 10
@@ -121,9 +123,9 @@ class Keyspace:
             return None
         if bucket.expiries and self._expire_if_due(bucket, key, now_ms):
             return None
-        bucket.touched_ms = now_ms
+        bucket.touched_ms = self.clock_ms
         if self.access != ACCESS_UNORDERED:
-            self._note_access(bucket, key, value, now_ms)
+            self._note_access(bucket, key, value)
         return value
 
     def peek(self, key: bytes, now_ms: int) -> Value | None:
@@ -164,14 +166,14 @@ class Keyspace:
             return False
         return self._remove(key)
 
-    def _note_access(self, bucket: Bucket, key: bytes, value: Value, now_ms: int) -> None:
+    def _note_access(self, bucket: Bucket, key: bytes, value: Value) -> None:
         if self.access == ACCESS_RECENT:
             del bucket.values[key]
             bucket.values[key] = value
         else:
             packed = bucket.frequencies.get(key, -1)
             bucket.frequencies[key] = frequency_after_access(
-                packed, now_ms, self.random, self.lfu_log_factor, self.lfu_decay_minutes
+                packed, self.clock_ms, self.random, self.lfu_log_factor, self.lfu_decay_minutes
             )
 
     # Changing keys.
@@ -191,6 +193,7 @@ class Keyspace:
         if self.snapshots and bucket.saved_by < self.snapshot_number:
             self.save_bucket(bucket, table)
         values = bucket.values
+        bucket.touched_ms = self.clock_ms
         old = values.get(key)
         if old is not None:
             self.value_bytes += size_of(value) - size_of(old)
@@ -203,6 +206,8 @@ class Keyspace:
             values[key] = value
             self.key_count += 1
             table.key_count += 1
+            if self.access == ACCESS_FREQUENT:
+                bucket.frequencies[key] = initial_frequency(self.clock_ms)
             if table.wants_split():
                 self._split(table)
                 bucket = table.bucket_of(key)
