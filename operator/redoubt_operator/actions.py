@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from .observation import Manifest, SlotRange
+from redoubt_operator.observation import Manifest, SlotRange
 
 
 @dataclass(frozen=True, slots=True)

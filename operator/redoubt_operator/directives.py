@@ -10,9 +10,9 @@ Used by objects.py (redis.conf), the planner (live changes) and members.py (`wat
 
 from typing import Final
 
-from . import quantity
-from .names import PORT_BUS, PORT_CLIENT, PORT_METRICS
-from .spec import ClusterSpec, PersistenceMode
+from redoubt_operator import quantity
+from redoubt_operator.names import PORT_BUS, PORT_CLIENT, PORT_METRICS
+from redoubt_operator.spec import ClusterSpec, PersistenceMode
 
 MIB: Final = 1024 * 1024
 
@@ -114,5 +114,5 @@ def _persistence(spec: ClusterSpec) -> dict[str, str]:
     if mode is PersistenceMode.AOF:
         return {"appendonly": "yes", "appendfsync": spec.persistence.fsync.value}
     if mode is PersistenceMode.NONE:
-        return {"appendonly": "no", "save": ""}
-    return {"appendonly": "no"}
+        return {"save": ""}
+    return {}

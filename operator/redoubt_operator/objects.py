@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any, Final
 
-from . import directives, names, quantity
-from .observation import ClusterMeta, Manifest
-from .spec import AntiAffinity, ClusterSpec, PodTemplate, Reclaim
+from redoubt_operator import directives, names, quantity
+from redoubt_operator.observation import ClusterMeta, Manifest
+from redoubt_operator.spec import AntiAffinity, ClusterSpec, PodTemplate, Reclaim
 
 USER_ID: Final = 10001  # of the image; any user other than root works
 GRACE_PERIOD_S: Final = 30  # half of it for the handover, the rest for the last snapshot

@@ -74,6 +74,7 @@ class Termination:
     exit_code: int
     reason: str  # OOMKilled, Error, Completed ...
     finished_at_s: float
+    started_at_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Final
 
-from .observation import SlotRange
+from redoubt_operator.observation import SlotRange
 
 SLOTS: Final = 16384
 

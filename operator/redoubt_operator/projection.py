@@ -111,6 +111,7 @@ def container(status: Mapping[str, Any]) -> Container:
             exit_code=ended.get("exitCode", 0),
             reason=ended.get("reason", ""),
             finished_at_s=seconds(ended.get("finishedAt")) or 0.0,
+            started_at_s=seconds(ended.get("startedAt")) or 0.0,
         ),
     )
 

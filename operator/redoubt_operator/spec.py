@@ -16,9 +16,9 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Final, TypeAlias, TypeVar, cast, get_args, get_origin, get_type_hints
 
-from . import quantity
-from .names import GROUP
-from .reserved import RESERVED
+from redoubt_operator import quantity
+from redoubt_operator.names import GROUP
+from redoubt_operator.reserved import RESERVED
 
 SHARDS_MAX: Final = 100
 REPLICAS_MAX: Final = 5

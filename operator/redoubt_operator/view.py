@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from .observation import (
+from redoubt_operator.observation import (
     Claim,
     ContainerState,
     HostNode,
@@ -30,8 +30,8 @@ from .observation import (
     SlotRange,
     Unknown,
 )
-from .placement import SLOTS, read_slots, slot_ranges
-from .spec import ClusterSpec
+from redoubt_operator.placement import SLOTS, read_slots, slot_ranges
+from redoubt_operator.spec import ClusterSpec
 
 
 class Fate(Enum):
@@ -159,12 +159,19 @@ class Shard:
     epoch_seen: int  # highest config epoch seen for the slots
     was_formed: bool  # whether its slots have ever been given to anyone, as far as is known
     loss_recorded: bool  # the last status already says that this shard's data are lost
-    missing_copies: tuple[str, ...]  # why the view is not complete, one sentence each
+    unseen: tuple[str, ...]  # servers whose copy is not known, one sentence each
+    unmounted: tuple[Claim, ...]  # volumes that no running pod has
 
     @property
     def is_complete(self) -> bool:
         """Whether every copy of its data that may exist has been seen."""
-        return not self.missing_copies
+        return not self.unseen and not self.unmounted
+
+    @property
+    def missing_copies(self) -> tuple[str, ...]:
+        """Why the view is not complete, one sentence each."""
+        volumes = (f"volume {claim.name} is not mounted by a running pod" for claim in self.unmounted)
+        return (*self.unseen, *volumes)
 
     @property
     def master(self) -> Server | None:
@@ -270,7 +277,7 @@ def look(
 
 def shards_recorded(status: Mapping[str, Any]) -> int | None:
     """The number of shards by which the slots were split, as the status journals it."""
-    number = status.get("slotShards")
+    number = status.get("currentShards")
     return number if isinstance(number, int) and number > 0 else None
 
 
@@ -395,6 +402,7 @@ def _shard(
     epochs = [owners[one].config_epoch for one in owner_ids]
     statuses = [server.status for server in servers if server.status is not None]
     epochs += [status.config_epoch for status in statuses if status.slots or status.boot_slots]
+    mounted = {server.pod.claim for server in servers if server.fate is not Fate.LOST}
     return Shard(
         index=index,
         servers=tuple(servers),
@@ -405,16 +413,17 @@ def _shard(
         epoch_seen=max(epochs, default=0),
         was_formed=bool(recorded or owner_ids or any(status.boot_slots for status in statuses)),
         loss_recorded=bool(row.get("dataLost")),
-        missing_copies=tuple(_missing_copies(servers, mine, foreign)),
+        unseen=tuple(_unseen_copies(servers, foreign)),
+        unmounted=tuple(claim for claim in mine if claim.name not in mounted and not claim.is_terminating),
     )
 
 
-def _missing_copies(servers: list[Server], claims: tuple[Claim, ...], foreign: tuple[Pod, ...]) -> list[str]:
+def _unseen_copies(servers: list[Server], foreign: tuple[Pod, ...]) -> list[str]:
     missing = [f"pod {pod.name} of an earlier resource still exists" for pod in foreign]
     for server in servers:
         name = server.pod.name
         if server.fate is Fate.LOST:
-            continue  # its volume, if it has one, is asked for below
+            continue  # its volume, if it has one, counts as not mounted
         if server.pod.is_terminating:
             missing.append(f"pod {name} is terminating")
         elif server.fate is Fate.SILENT:
@@ -425,10 +434,6 @@ def _missing_copies(servers: list[Server], claims: tuple[Claim, ...], foreign: t
             missing.append(f"pod {name} has not started on volume {server.pod.claim}")
         elif server.status is not None and server.status.loading:
             missing.append(f"pod {name} is loading its data")
-    mounted = {server.pod.claim for server in servers if server.fate is not Fate.LOST}
-    for claim in claims:
-        if claim.name not in mounted and not claim.is_terminating:
-            missing.append(f"volume {claim.name} is not mounted by a running pod")
     return missing
 
 

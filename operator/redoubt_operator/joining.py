@@ -1,0 +1,123 @@
+"""Members find each other and follow their master: MEET, ROLE replica, role labels, FORGET.
+
+Identity is the node id, never the address: a member whose address changed is met again, and it is the same
+member. New members are met only when their shard has a master, so that a config epoch can still be set on a
+node that becomes a master itself. An id is forgotten only when its pod and its volume are gone for certain.
+
+Called by plan for each shard with a master, and once for the cluster.
+"""
+
+from collections.abc import Mapping
+
+from redoubt_operator import names
+from redoubt_operator.actions import AssignReplica, Forget, LabelPod, Meet
+from redoubt_operator.draft import WAITING_S, Draft, target
+from redoubt_operator.observation import MemberStatus, Phase, Role, Unknown
+from redoubt_operator.view import ClusterView, Fate, Server, Shard
+
+
+def follow(view: ClusterView, shard: Shard, draft: Draft) -> None:
+    """Tell members that are without a role, or follow somebody else, to follow the serving master."""
+    master = shard.master
+    assert master is not None and master.status is not None
+    for server in shard.staying:
+        status = server.status
+        if status is None or server is master or status.loading:
+            continue
+        astray = _astray(server, status, master)
+        if not astray:
+            continue
+        if server.knows(master.node_id) is None:
+            draft.look_again(WAITING_S)
+            continue
+        because = (
+            f"pod {server.pod.name} {astray}, and {master.pod.name} is the master of shard {shard.index}"
+        )
+        draft.do(
+            AssignReplica(
+                target(server),
+                max(shard.epoch_seen, master.status.config_epoch),
+                view.seen.lease_transitions,
+                master.node_id,
+                because,
+                shard.index,
+            )
+        )
+
+
+def label_roles(shard: Shard, draft: Draft) -> None:
+    """Keep the role labels of pods true."""
+    for server in shard.servers:
+        role = _role_label(shard, server)
+        if role and role != server.pod.role_label and not server.pod.is_terminating:
+            labels: Mapping[str, str] = {names.LABEL_ROLE: role}
+            because = f"pod {server.pod.name} is a {role} now"
+            draft.actions.append(LabelPod(server.pod.name, server.pod.uid, labels, because, shard.index))
+
+
+def meet(view: ClusterView, draft: Draft) -> None:
+    """Introduce members that do not know each other, or know each other by an old address."""
+    hub = next((shard.master for shard in view.shards if shard.master is not None), None)
+    if hub is None:
+        return
+    for shard in view.shards:
+        master = shard.master
+        if master is not None and master is not hub:
+            _introduce(hub, master, None, draft)
+        for server in shard.servers:
+            if server is master or server.fate is not Fate.SEEN or server.pod.is_terminating:
+                continue
+            if master is not None:
+                _introduce(master, server, shard.index, draft)
+            elif server.knows_others:
+                _introduce(hub, server, None, draft)
+
+
+def forget(view: ClusterView, draft: Draft) -> None:
+    """Have ids forgotten whose pods and volumes are gone, once everything that exists has been seen."""
+    if not view.is_complete or any(shard.master is None for shard in view.shards):
+        return
+    members = {server.node_id for server in view.seen_servers}
+    owners = set(view.slot_owner)
+    for server in view.seen_servers:
+        for node in server.known_nodes:
+            is_gone = node.node_id not in members and node.node_id not in owners
+            is_dead = node.is_suspected or "noaddr" in node.flags
+            is_master = server.status is not None and server.status.master_id == node.node_id
+            if is_gone and is_dead and not node.is_handshaking and not is_master:
+                because = f"node {node.node_id} has neither pod nor volume any more"
+                draft.do(Forget(target(server), node.node_id, because, server.shard))
+
+
+def _astray(server: Server, status: MemberStatus, master: Server) -> str:
+    """In what way a member does not follow its master, or an empty text."""
+    if status.phase is not Phase.ASSIGNED:
+        return f"is {status.phase.value} without a role"
+    if status.role is Role.MASTER:
+        return "believes to be a master"
+    if status.master_id != master.node_id:
+        return "follows another master"
+    return ""
+
+
+def _role_label(shard: Shard, server: Server) -> str:
+    if server is shard.master:
+        return Role.MASTER.value
+    status = server.status
+    if shard.master is not None and status is not None and status.phase is Phase.ASSIGNED:
+        return Role.REPLICA.value if status.role is Role.REPLICA else ""
+    return ""
+
+
+def _introduce(knowing: Server, other: Server, lane: int | None, draft: Draft) -> None:
+    if isinstance(knowing.nodes, Unknown) or not other.pod.ip:
+        return
+    for node in knowing.known_nodes:
+        is_same_address = node.ip == other.pod.ip and node.bus_port == names.PORT_BUS
+        if node.is_handshaking and is_same_address:
+            draft.look_again(WAITING_S)
+            return
+        if node.node_id == other.node_id and is_same_address:
+            return
+    because = f"{knowing.pod.name} does not know {other.pod.name} at {other.pod.ip}"
+    draft.do(Meet(target(knowing), other.pod.ip, names.PORT_CLIENT, names.PORT_BUS, because, lane))

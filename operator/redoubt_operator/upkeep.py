@@ -1,0 +1,138 @@
+"""Broken pods: those that will never run again, those stuck before their start, those waiting in back-off.
+
+Kubernetes restarts containers in place and that is usually enough. Three cases need a hand: a pod that is
+finished or whose node is gone is deleted, so that its place can be filled; a pod of a withdrawn revision that
+cannot start is deleted, so that a bad roll can be taken back; and a container that ran well, was killed and
+now sits out a back-off is replaced with its pod when another member serves. Everything else is reported.
+
+Called by plan for each shard. It never deletes a serving master, and no volume.
+"""
+
+from typing import Final
+
+from redoubt_operator import objects
+from redoubt_operator.actions import DeletePod
+from redoubt_operator.draft import WAITING_S, Blocker, Draft
+from redoubt_operator.observation import ContainerState, Unknown
+from redoubt_operator.spec import ClusterSpec
+from redoubt_operator.view import ClusterView, Fate, Server, Shard
+
+BACK_OFF: Final = "CrashLoopBackOff"
+RAN_WELL_S: Final = 10.0  # a run this long was no crash at start (Kubernetes: the first back-off is 10 s)
+SILENCE_S: Final = 5.0  # an answer that is missing for longer is reported
+
+STUCK: Final = frozenset(
+    {
+        "ImagePullBackOff",
+        "ErrImagePull",
+        "ErrImageNeverPull",
+        "InvalidImageName",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "RunContainerError",
+    }
+)
+
+
+def keep_up(spec: ClusterSpec, view: ClusterView, shard: Shard, draft: Draft, now_s: float) -> None:
+    """Delete the pods of a shard that only a new pod can replace, and report those that are stuck."""
+    for server in shard.servers:
+        match server.fate:
+            case Fate.LOST:
+                _delete_lost(view, server, draft)
+            case Fate.STARTING:
+                _report_stuck(spec, server, draft)
+            case Fate.DEAD:
+                _end_back_off(shard, server, draft)
+            case Fate.SILENT:
+                _report_silent(server, draft, now_s)
+            case Fate.SEEN:
+                pass
+
+
+def stuck_reason(server: Server) -> str:
+    """Why a pod cannot start, or an empty text while nothing speaks against it."""
+    pod = server.pod
+    if pod.unschedulable:
+        return f"cannot be scheduled: {pod.unschedulable}"
+    if pod.container.state is ContainerState.WAITING and pod.container.reason in STUCK:
+        return f"{pod.container.reason}: {pod.container.message or 'no message'}"
+    return ""
+
+
+def _delete_lost(view: ClusterView, server: Server, draft: Draft) -> None:
+    pod = server.pod
+    if pod.is_finished:
+        if not pod.is_terminating:
+            because = f"pod {pod.name} is {pod.phase.value} ({pod.reason or 'no reason given'})"
+            draft.do(_delete(server, because, grace_period_s=None), WAITING_S)
+        return
+    host = view.host(server)
+    what = "is deleted" if host is None else "is out of service"
+    because = f"node {pod.node} of pod {pod.name} {what}"
+    draft.do(_delete(server, because, grace_period_s=0), WAITING_S)
+
+
+def _report_stuck(spec: ClusterSpec, server: Server, draft: Draft) -> None:
+    reason = stuck_reason(server)
+    if not reason or server.pod.is_terminating:
+        return
+    if server.pod.revision != objects.revision(spec):
+        because = f"pod {server.pod.name} of a withdrawn revision cannot start ({reason})"
+        draft.do(_delete(server, because, grace_period_s=0), WAITING_S)
+        return
+    hint = (
+        "make room, or change placement, resources or storage"
+        if server.pod.unschedulable
+        else ("correct spec.image, the image's registry, or the objects that the pod mounts")
+    )
+    draft.block(
+        Blocker(
+            "PodCannotStart",
+            f"pod {server.pod.name} {reason}",
+            hint,
+            server.shard,
+            is_stalling=True,
+        )
+    )
+
+
+def _end_back_off(shard: Shard, server: Server, draft: Draft) -> None:
+    container, last = server.pod.container, server.pod.container.last_termination
+    draft.look_again(WAITING_S)
+    if container.reason != BACK_OFF or server.pod.is_terminating:
+        return
+    ended = "" if last is None else f" after exit code {last.exit_code} ({last.reason})"
+    ran_well = last is not None and last.finished_at_s - last.started_at_s >= RAN_WELL_S
+    if ran_well and shard.master is not None:
+        because = f"pod {server.pod.name} waits in back-off{ended} while {shard.master.pod.name} serves"
+        draft.do(_delete(server, because, grace_period_s=0), WAITING_S)
+        return
+    draft.block(
+        Blocker(
+            "ContainerCrashes",
+            f"the container of pod {server.pod.name} was restarted {container.restart_count} times{ended}",
+            f"read `kubectl logs {server.pod.name} --previous`; after OOMKilled raise the memory limit",
+            server.shard,
+            is_stalling=True,
+        )
+    )
+
+
+def _report_silent(server: Server, draft: Draft, now_s: float) -> None:
+    draft.look_again(WAITING_S)
+    if not isinstance(server.state, Unknown) or now_s - server.state.since_s < SILENCE_S:
+        return
+    draft.block(
+        Blocker(
+            "NotAnswering",
+            f"pod {server.pod.name} runs but does not answer: {server.state.reason}",
+            "look at the pod's node and network; a pod that is certainly dead may be deleted",
+            server.shard,
+        )
+    )
+
+
+def _delete(server: Server, because: str, grace_period_s: int | None) -> DeletePod:
+    pod = server.pod
+    return DeletePod(pod.name, pod.uid, pod.resource_version, because, grace_period_s, server.shard)
