@@ -153,6 +153,8 @@ class ClientDispatcher(Dispatcher):
                 if ctx.is_blocked or ctx.closes_after_flush or ctx.is_closed:
                     break
                 if out_bytes > TURN_OUTPUT_BYTES_MAX:
+                    ctx.is_interrupted = True
+                    ctx.is_paused = True
                     self.resume_later(ctx)
                     break
         except ProtocolError as error:
@@ -214,6 +216,10 @@ class ClientDispatcher(Dispatcher):
         for ctx in ready:
             if ctx.is_closed or ctx.is_blocked:
                 continue
+            if ctx.is_interrupted and ctx.out:
+                self.resumable.append(ctx)  # not written yet
+                continue
+            ctx.is_interrupted = False
             if ctx.unsent_bytes > UNSENT_BYTES_PAUSE:
                 ctx.is_paused = True  # `drained` brings it back
                 continue

@@ -196,8 +196,8 @@ class Node(LifecycleHook):
         return effects
 
     def wants_turn(self) -> bool:
-        """Say whether sessions wait for another loop turn, after the flush of this one."""
-        return bool(self.dispatcher.resumable)
+        """Say, after the flush of a turn, whether something waits for another one."""
+        return bool(self.dispatcher.resumable) or bool(self.state.effects)
 
     # The end (LifecycleHook).
 

@@ -139,8 +139,9 @@ class Runtime:
         self.is_in_turn = False
         state.replication.before_flush(self.now_ms)
         lanes = state.dirty_lanes
+        is_held = state.replication.holds_replies()
         for lane in range(len(lanes)):
-            if lane == LANE_CLIENT and state.replication.holds_replies():
+            if lane == LANE_CLIENT and is_held:
                 continue
             links = lanes[lane]
             if links:
@@ -154,7 +155,7 @@ class Runtime:
             self.resume_reading()
         if self.exit_code >= 0:
             self.loop.stop()
-        elif node.wants_turn():
+        elif state.effects or (node.wants_turn() and not is_held):
             self.begin_turn()
 
     def resume_reading(self) -> None:
