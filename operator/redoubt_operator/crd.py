@@ -19,7 +19,7 @@ from redoubt_operator import names
 from redoubt_operator.reserved import RESERVED
 from redoubt_operator.spec import ClusterSpec, camel, spec_fields, without_none
 
-QUANTITY: Final = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?[0-9]+))?$"
+QUANTITY: Final = r"^(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?[0-9]+))?$"
 NAME_MAX: Final = 40  # of a cluster: <name>-<shard>-<serial> and <name>-members must fit 63 characters
 PAIRS_MAX: Final = 100
 
@@ -93,25 +93,18 @@ def _version() -> Schema:
                 "properties": {
                     "apiVersion": {"type": "string"},
                     "kind": {"type": "string"},
-                    "metadata": {"type": "object"},
+                    "metadata": {"type": "object", "properties": {"name": _name()}},
                     "spec": spec_schema(),
                     "status": _status_schema(),
                 },
-                "x-kubernetes-validations": [
-                    {
-                        "rule": f"size(self.metadata.name) <= {NAME_MAX}",
-                        "message": f"the name may have {NAME_MAX} characters at most, "
-                        "since pods are named after it",
-                    },
-                    {
-                        "rule": "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-                        "message": "the name must be a DNS label that begins with a letter, "
-                        "since a Service is named after it",
-                    },
-                ],
             }
         },
     }
+
+
+def _name() -> Schema:
+    """Pods and Services are named after the cluster, so it must be a short DNS label."""
+    return {"type": "string", "maxLength": NAME_MAX, "pattern": "^[a-z]([-a-z0-9]*[a-z0-9])?$"}
 
 
 def _columns() -> list[Schema]:
@@ -240,22 +233,19 @@ def _storage_rules() -> list[Schema]:
 
 
 def _config_rules() -> list[Schema]:
-    reserved = ", ".join(f"'{name}'" for name in RESERVED)
+    reserved = [
+        {"rule": f"!('{name}' in self)", "message": f"{name} is set by the operator"} for name in RESERVED
+    ]
     return [
         {
             "rule": "self.all(name, name.matches('^[a-z][a-z0-9-]*$'))",
             "message": "directives are written in lower case, as in redis.conf",
         },
         {
-            "rule": f"![{reserved}].exists(name, name in self)",
-            "messageExpression": "'set by the operator: ' + "
-            f"[{reserved}].filter(name, name in self).join(', ')",
-            "message": "a directive that the operator sets",
-        },
-        {
             "rule": "self.all(name, !self[name].contains('\\n') && !self[name].contains('\\r'))",
             "message": "the value of a directive is one line",
         },
+        *reserved,
     ]
 
 
