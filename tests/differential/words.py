@@ -43,11 +43,11 @@ MILLISECONDS = st.one_of(
 FAR_SECONDS = st.sampled_from([b"33177117420", b"33177117421", b"1", b"0", b"-5", b"x"])
 FAR_MILLISECONDS = st.sampled_from([b"33177117420000", b"33177117421000", b"1", b"0", b"-5", b"x"])
 PATTERNS = st.one_of(
-    st.sampled_from([b"*", b"a*", b"*x", b"?", b"[a-c]", b"[^a]", b"\\*", b"[", b"[a", b"[^", b"**", b"{*}?", b""]),
-    st.lists(st.sampled_from([b"*", b"?", b"a", b"b", b"[", b"]", b"^", b"-", b"\\", b"x", b" "]), max_size=6).map(
-        b"".join
+    st.sampled_from(
+        [b"*", b"a*", b"*x", b"?", b"[a-c]", b"[^a]", b"\\*", b"[", b"[a", b"[^", b"**", b"{*}?", b""]
     ),
-)  # fmt: skip
+    st.text("*?ab[]^-\\x ", max_size=6).map(str.encode),
+)
 
 
 def call(name: bytes, *arguments: st.SearchStrategy[bytes]) -> Calls:
@@ -81,8 +81,11 @@ def option(name: bytes, argument: st.SearchStrategy[bytes]) -> st.SearchStrategy
 
 
 _TIMES = (
-    option(b"EX", SECONDS), option(b"PX", MILLISECONDS), option(b"EXAT", FAR_SECONDS), option(b"PXAT", FAR_MILLISECONDS),
-)  # fmt: skip
+    option(b"EX", SECONDS),
+    option(b"PX", MILLISECONDS),
+    option(b"EXAT", FAR_SECONDS),
+    option(b"PXAT", FAR_MILLISECONDS),
+)
 _CONDITION = words(b"NX", b"XX", b"GT", b"LT")
 _DATABASES = st.sampled_from([b"0", b"1", b"2", b"-1", b"99", b"x", b"99999999999"])
 
