@@ -12,7 +12,7 @@ no history. Source: the Prometheus text exposition format 0.0.4; github.com/oliv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ class Family:
         return Sample(self, value, labels)
 
 
-Collect = Callable[["ServerState"], list[Sample]]
+# A list may mix its families; a generator, for a supplier of thousands of samples, gives one after another.
+Collect = Callable[["ServerState"], Iterable[Sample]]
 
 FAMILIES: Final[dict[str, Family]] = {}
 _COLLECTORS: Final[list[tuple[Collect, list[str]]]] = []
@@ -106,13 +107,18 @@ def distribution(
     return samples
 
 
+def _family_name(sample: Sample) -> str:
+    return sample.family.name
+
+
 def render(state: ServerState, names: set[str]) -> Iterator[str]:
     """Write the families named, or all if none is, in pieces of a fraction of a millisecond each."""
     for collect, families in _COLLECTORS:
         if names and names.isdisjoint(families):
             continue
         samples = collect(state)
-        samples.sort(key=lambda sample: sample.family.name)
+        if isinstance(samples, list):
+            samples = sorted(samples, key=_family_name)
         before = ""
         lines: list[str] = []
         for sample in samples:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Final
 
-from redoubt import info_sections  # noqa: F401 - it registers the sections of INFO
+from redoubt import info_sections, metrics_server  # noqa: F401 - they register their figures
 from redoubt.blocking import Blocking
 from redoubt.clients import Clients
 from redoubt.cluster import changes, facts, role_commands  # noqa: F401 - they register, too
@@ -44,9 +44,12 @@ from redoubt.commands import (  # noqa: F401 - they register their commands
 from redoubt.data.keyspace import Keyspace
 from redoubt.data.memory import used_memory
 from redoubt.dispatch import ClientDispatcher
-from redoubt.hooks import LifecycleHook, ReplicationHook
+from redoubt.hooks import LifecycleHook
 from redoubt.interfaces import LISTEN_BUS, LISTEN_CLIENT, Effect, Exit, Link, OpenListener
 from redoubt.persist.dump_file import DumpFile
+from redoubt.replication import commands as replication_commands  # noqa: F401
+from redoubt.replication import figures  # noqa: F401
+from redoubt.replication.roles import Replication
 from redoubt.session import Session
 from redoubt.shutdown import ABORTED, Shutdown
 from redoubt.state import ServerState
@@ -81,7 +84,7 @@ class Node(LifecycleHook):
             keyspace = Keyspace(number, random, config.cluster_enabled)
             keyspace.on_expired = self.dispatcher.key_expired
             state.keyspaces.append(keyspace)
-        state.replication = ReplicationHook()
+        state.replication = Replication(state)
         state.persistence = DumpFile(state)
         self.upkeep = Upkeep(state)
         state.upkeep = self.upkeep
@@ -94,6 +97,7 @@ class Node(LifecycleHook):
         """Begin to load and to listen. nodes_conf: the cluster's file as the last process left it."""
         state = self.state
         state.now_ms = now_ms
+        state.replication.start(now_ms)
         state.persistence.load(now_ms)
         if state.config.cluster_enabled:
             state.cluster = Cluster(state, nodes_conf, now_ms)

@@ -40,7 +40,7 @@ from redoubt.interfaces import (
     Sleep,
     WriteFile,
 )
-from redoubt.runtime import disk, network
+from redoubt.runtime import disk, health, network
 from redoubt.runtime.stream import Stream
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ class Runtime:
         self.streams: dict[int, Stream] = {}  # by descriptor
         self.paused: dict[int, Stream] = {}
         self.servers: dict[int, list[asyncio.Server]] = {}
+        self.health_servers: list[asyncio.Server] = []
         self.writers: dict[str, disk.PieceWriter] = {}
         self.tasks: set[asyncio.Task[None]] = set()
 
@@ -88,6 +89,7 @@ class Runtime:
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(signal_number, self.asked_to_end, signal_number)
         self.loop.add_signal_handler(signal.SIGHUP, self.asked_to_reload)
+        self.open_health_port()
         self.node.start(nodes_conf, self.begin_turn())
         self.end_turn()
         gc.collect()
@@ -259,6 +261,15 @@ class Runtime:
             job.done(disk.error_text(error), self.begin_turn())
             return
         job.done("", self.begin_turn())
+
+    def open_health_port(self) -> None:
+        """Serve /metrics, /livez and /readyz if there is a port for it; raises ListenError."""
+        config = self.config
+        if not config.metrics_port:
+            return
+        port = health.HealthPort(self.node.state, self.loop, wall_clock_ms)
+        for listener in network.open_sockets(config.bind, config.metrics_port, config.tcp_backlog):
+            self.health_servers.append(complete(self.loop.create_server(port.make, sock=listener)))
 
     def open_listener(self, kind: int) -> None:
         """Listen for clients or for the bus; raises ListenError."""
