@@ -1,7 +1,8 @@
 """Carries out a plan: one idempotent, fenced effect for each action.
 
 Lanes run at the same time, the actions of one lane in order; the first that fails ends its lane for this
-round, the others go on, and the next look decides what is still to do. The API is fenced by uid and
+round, the others go on, and the next look decides what is still to do. The cluster's own objects are each a
+lane, and lanes that create pods wait for them. The API is fenced by uid and
 resourceVersion, the servers by compare-and-set (config epoch, lease transitions); before each action the
 Lease must still be ours; and a server is only spoken to over the link on which this look saw it, so an
 address that another pod has got meanwhile is never acted on. An answer that says "it is so already" counts
@@ -61,6 +62,8 @@ COMMAND_DEADLINE_S: Final = 3.0
 # The server gives up by itself before this, in half of its grace period at most.
 HANDOVER_DEADLINE_S: Final = 20.0
 PASSWORD_BYTES: Final = 24
+# More requests at once would only queue in the API server's share for us.
+LANES_AT_ONCE_MAX: Final = 32
 
 # Answers that mean: what was asked for holds already.
 _EPOCH_SET: Final = ("any other node", "already non-zero")
@@ -112,11 +115,29 @@ class Executor:
 
     async def run(self, actions: Sequence[Action], look: Look) -> list[Failure]:
         """Carry out the actions lane by lane; returns those that failed."""
+        supplies: list[list[Action]] = []
         lanes: dict[int | None, list[Action]] = {}
         for action in actions:
-            lanes.setdefault(action.shard, []).append(action)
-        failures = await asyncio.gather(*(self._run_lane(lane, look) for lane in lanes.values()))
-        return [failure for failure in failures if failure is not None]
+            if isinstance(action, ApplyObject | CreateSecret) and action.shard is None:
+                supplies.append([action])
+            else:
+                lanes.setdefault(action.shard, []).append(action)
+        gate = asyncio.Semaphore(LANES_AT_ONCE_MAX)
+
+        async def run_gated(lane: Sequence[Action]) -> Failure | None:
+            async with gate:
+                return await self._run_lane(lane, look)
+
+        supplied = asyncio.gather(*(run_gated(lane) for lane in supplies))
+
+        async def run_supplied(lane: Sequence[Action]) -> Failure | None:
+            # A kubelet that does not find what a pod mounts makes it wait, ever longer.
+            if any(isinstance(action, CreatePod) for action in lane):
+                await supplied
+            return await run_gated(lane)
+
+        failures = await asyncio.gather(*(run_supplied(lane) for lane in lanes.values()))
+        return [failure for failure in [*await supplied, *failures] if failure is not None]
 
     async def _run_lane(self, lane: Sequence[Action], look: Look) -> Failure | None:
         meta = look.seen.meta

@@ -162,7 +162,7 @@ class Workqueue:
     def __init__(self, work: Work, workers: int, schedule: Schedule | None = None) -> None:
         self._work = work
         self._workers = workers
-        self._schedule = schedule or Schedule()
+        self._schedule = Schedule() if schedule is None else schedule
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []

@@ -329,15 +329,38 @@ def test_secret_gets_a_password_that_is_never_written_again() -> None:
     run(scenario())
 
 
+def service_manifest() -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"namespace": "ns", "name": "cache"},
+        "spec": {"ports": []},
+    }
+
+
+def test_pods_are_created_after_what_they_mount_even_if_some_of_it_fails() -> None:
+    async def scenario() -> None:
+        async with world() as w:
+            w.api.answers = [(403, {})]
+            failures = await w.do(
+                CreatePod(pod_manifest("cache-0-0"), BECAUSE, shard=0),
+                ApplyObject(service_manifest(), BECAUSE),
+                CreateSecret(
+                    {"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": "ns", "name": "a"}},
+                    BECAUSE,
+                ),
+            )
+            assert len(failures) == 1
+            order = [body["kind"] for body in w.api.bodies if body["kind"] != "Event"]
+            assert order[-1] == "Pod" and sorted(order[:-1]) == ["Secret", "Service"]
+
+    run(scenario())
+
+
 def test_apply_that_changes_nothing_asks_for_nothing() -> None:
     async def scenario() -> None:
         async with world() as w:
-            service = {
-                "apiVersion": "v1",
-                "kind": "Service",
-                "metadata": {"namespace": "ns", "name": "cache"},
-                "spec": {"ports": []},
-            }
+            service = service_manifest()
             assert await w.do(ApplyObject(service, BECAUSE)) == []
             live = w.api.objects["/api/v1/namespaces/ns/services/cache"]
             seen = Observation(META, 5, (), (), (live,), (), (), None, (), (), {})
