@@ -143,6 +143,7 @@ class Config:
     repl_disable_tcp_nodelay: bool = False
     min_replicas_to_write: int = 0
     min_replicas_max_lag: int = 10
+    diverged_size_max: int = 1 << 30
 
     # Cluster
     cluster_enabled: bool = False
@@ -413,6 +414,11 @@ _ROWS: Final = [
         Integer(0),
         "Seconds within which a good replica has acknowledged.",
         alias="min-slaves-max-lag",
+    ),
+    Directive(
+        "diverged-size-max",
+        Memory(),
+        "Largest file in which a cluster node keeps its own writes before a full copy replaces them; 0: none.",
     ),
     # Cluster
     Directive("cluster-enabled", YesNo(), "Be a node of a cluster.", is_mutable=False),

@@ -72,6 +72,9 @@ class ReplicationHook:
         # The file that keeps what an old master had and its successor lacks; empty if there is none.
         self.diverged = ""
 
+    def start(self, now_ms: int) -> None:
+        """Follow the master that the configuration names, if it names one."""
+
     def session_closed(self, ctx: Session) -> None:
         """Take note that a session that was a replica (or our link to a master) has ended."""
 
@@ -83,7 +86,7 @@ class ReplicationHook:
         """Hand what this loop turn has fed to the replicas' links; called before the links are written."""
 
     def holds_replies(self) -> bool:
-        """Say whether the clients' replies must wait since a replica's link has not taken all of its bytes."""
+        """Say whether the clients' replies must wait: too few replicas' links have taken their bytes."""
         return False
 
     def set_data_epoch(self, epoch: int) -> None:
@@ -95,7 +98,7 @@ class ReplicationHook:
         return []
 
     def restore(self, fields: dict[bytes, bytes], now_ms: int) -> None:
-        """Go on in the history that the loaded snapshot named, so that no full sync is needed after a restart."""
+        """Go on in the history that the loaded snapshot named: a restart needs no full sync."""
 
     def next_tick_ms(self) -> int:
         """Return the clock reading at which `tick` is wanted, if sooner than in 100 ms; 0: no wish."""

@@ -48,7 +48,8 @@ class SaveWaiter(FileJob):
 
 
 @command("SAVE", group=SERVER, flags=ADMIN | NOSCRIPT | NO_MULTI, since="1.0.0",
-         complexity="O(N) for N keys", summary="Write the dataset to disk, and answer when it is durable.")  # fmt: skip
+         complexity="O(N) for N keys",
+         summary="Write the dataset to disk, and answer when it is durable.")  # fmt: skip
 def save(ctx: Session, argv: list[bytes]) -> Reply:
     dump = dump_file(ctx.state)
     if dump.background is not None:

@@ -113,7 +113,8 @@ class DumpFile(PersistenceHook):
     def save(self, job: FileJob, now_ms: int) -> None:
         """Write the whole dataset at the end of this loop turn; `job.done` is told of the outcome.
 
-        A save in the background is given up, unless it is only being synced: its rename could come after ours.
+        A save in the background is given up; if only its sync is left we wait, since its rename could come
+        after ours.
         """
         if self.background is not None and self.background.snapshot.is_done:
             self.waiting.append(job)
