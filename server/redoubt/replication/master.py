@@ -184,12 +184,7 @@ class Master:
     def tick(self, now_ms: int) -> None:
         """Begin and feed full syncs, keep links alive, drop replicas that are silent or too slow."""
         self._begin_due_syncs(now_ms)
-        for sync in self.syncs:
-            sync.tick(now_ms)
-            if sync.is_over and not sync.is_marked:
-                for peer in sync.peers:
-                    self._put_online(peer)
-        self.syncs = [sync for sync in self.syncs if not sync.is_over]
+        self._feed_syncs(now_ms)
         config = self.state.config
         for peer in list(self.peers):
             if peer.session.is_closed:
@@ -236,9 +231,18 @@ class Master:
         replication.begin_history_for_copy()
         names = ", ".join(peer.name() for peer in peers)
         log.info("Full resynchronization of %s from offset %d", names, replication.offset)
-        self.syncs.append(
-            FullSync(self.state, peers, replication.replid, replication.replid2, replication.offset)
-        )
+        sync = FullSync(self.state, peers, replication.replid, replication.replid2, replication.offset)
+        self.syncs.append(sync)
+        self._feed_syncs(self.state.now_ms)
+
+    def _feed_syncs(self, now_ms: int) -> None:
+        """Feed a slice of each full sync under way."""
+        for sync in self.syncs:
+            sync.tick(now_ms)
+            if sync.is_over and not sync.is_marked:
+                for peer in sync.peers:
+                    self._put_online(peer)
+        self.syncs = [sync for sync in self.syncs if not sync.is_over]
 
     def _put_online(self, peer: Peer) -> None:
         """Let the history flow to a replica that has its copy."""

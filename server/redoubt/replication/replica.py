@@ -84,6 +84,8 @@ class MasterLink(LinkOwner):
         self._unapplied = b""
         self._applied_bytes = 0
         self._transaction: list[list[bytes]] | None = None
+        # The master asked how far we are; answered after everything that arrived with the question.
+        self._owes_acknowledgement = False
 
     def name(self) -> str:
         """Return how logs name the master."""
@@ -94,9 +96,8 @@ class MasterLink(LinkOwner):
     def tick(self, now_ms: int) -> None:
         """Dial when it is time, load what waits, acknowledge, give up a silent link."""
         if self.stage == IDLE:
-            # Not while dump.rdb is loading: it may hold our place in the history.
-            if now_ms >= self._retry_ms and not self.state.gates & GATE_LOADING:
-                self._dial(now_ms)
+            if now_ms >= self._retry_ms:
+                self._dial()
             return
         if self.stage in (DIALLING, PRESERVING):
             return
@@ -183,8 +184,10 @@ class MasterLink(LinkOwner):
 
     # The handshake.
 
-    def _dial(self, now_ms: int) -> None:
+    def _dial(self) -> None:
         state = self.state
+        if state.gates & GATE_LOADING:
+            return  # dump.rdb may hold our place in the history
         parser = RequestParser(state.config.proto_max_bulk_len)
         session = Session(state, 0, parser, self.name(), "", is_master_link=True)
         session.owner = self
@@ -373,6 +376,9 @@ class MasterLink(LinkOwner):
         elif size:
             self.replication.relay(self._unapplied[:size])
             self._unapplied = self._unapplied[size:]
+        if self._owes_acknowledgement:
+            self._owes_acknowledgement = False
+            self.acknowledge()
 
     def _run(self, session: Session, argv: list[bytes]) -> None:
         if argv[0] in SPECIAL and self._run_special(session, argv):
@@ -395,7 +401,7 @@ class MasterLink(LinkOwner):
                     self.replication.data_epoch = int(digits)
         elif name == b"REPLCONF":
             if len(argv) > 1 and argv[1].upper() == b"GETACK":
-                self.acknowledge()
+                self._owes_acknowledgement = True
         elif name == b"MULTI":
             self._transaction = []
         else:
@@ -420,9 +426,12 @@ class MasterLink(LinkOwner):
         self._back_to_idle()
 
     def _back_to_idle(self) -> None:
+        pause_ms = self._pause_ms
         self.stage = IDLE
-        self._retry_ms = self.state.now_ms + self._pause_ms
-        self._pause_ms = min(max(2 * self._pause_ms, RETRY_MS_MIN), RETRY_MS_MAX)
+        self._retry_ms = self.state.now_ms + pause_ms
+        self._pause_ms = min(max(2 * pause_ms, RETRY_MS_MIN), RETRY_MS_MAX)
+        if pause_ms == 0:
+            self._dial()
 
     def _drop_link(self) -> None:
         """Leave the link; the copy under way is worth nothing, what we had before stays."""
