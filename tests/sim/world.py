@@ -22,6 +22,7 @@ from random import Random
 
 from redoubt.config import Config
 from redoubt.interfaces import (
+    LANE_CLIENT,
     LISTEN_BUS,
     LISTEN_CLIENT,
     Close,
@@ -220,12 +221,13 @@ class World:
 
     def _on(self, end: End, event: Callable[[Node, Link], None]) -> None:
         """Hand something to the process at this end, now or when it thaws, and finish its loop turn."""
-        host, link = end.host, end.link
-        assert host is not None and link is not None
+        host = end.host
+        assert host is not None
 
         def act() -> None:
-            if end.is_alive() and host.node is not None and not end.is_closed:
-                event(host.node, link)
+            # The link of a connection that a frozen process has not accepted yet is made before this runs.
+            if end.is_alive() and host.node is not None and end.link is not None and not end.is_closed:
+                event(host.node, end.link)
                 self._turn(host)
 
         if host.is_frozen:
@@ -236,21 +238,37 @@ class World:
     def _turn(self, host: Host) -> None:
         """Do what the runtime does at the end of a loop turn: effects in order, then the lanes."""
         node = host.node
-        while node is not None:
-            effects = node.take_effects()
-            exits = [effect for effect in effects if isinstance(effect, Exit)]
+        if node is None:
+            return
+        effects = node.take_effects()
+        while effects:
             for effect in effects:
                 self._fulfil(host, node, effect)
-            self._flush(host, node)
-            if exits:
-                host.exit_code = exits[0].code
-                self.kill(host.address)
-                return
-            if not effects:
-                return
+            effects = node.take_effects()
+        if host.node is not node:
+            return
+        node.state.replication.before_flush(self.now_ms)
+        is_held = node.state.replication.holds_replies()
+        self._flush(host, node, is_held)
+        if host.exit_code is not None:
+            self.kill(host.address)
+        elif node.state.effects or (node.wants_turn() and not is_held):
+            self._after_turn(host)
 
-    def _flush(self, host: Host, node: Node) -> None:
-        for lane in node.state.dirty_lanes:
+    def _after_turn(self, host: Host) -> None:
+        """Begin another loop turn at once, if the process still runs then."""
+        incarnation = host.incarnation
+
+        def begin() -> None:
+            if host.incarnation == incarnation and not host.is_frozen:
+                self._turn(host)
+
+        self.after(0, begin)
+
+    def _flush(self, host: Host, node: Node, is_held: bool) -> None:
+        for number, lane in enumerate(node.state.dirty_lanes):
+            if number == LANE_CLIENT and is_held:
+                continue
             links, lane[:] = list(lane), []
             for link in links:
                 link.is_dirty = False
@@ -273,8 +291,9 @@ class World:
                 host.disk[effect.path] = host.drafts.pop(effect.path)
                 effect.job.done("", self.now_ms)
         elif isinstance(effect, RemoveFile):
-            host.disk.pop(effect.path, None)
             host.drafts.pop(effect.path, None)
+            if not effect.is_temporary:
+                host.disk.pop(effect.path, None)
         elif isinstance(effect, Dial):
             self._dial(host, effect)
         elif isinstance(effect, Close):
@@ -296,6 +315,7 @@ class World:
             self.after(effect.duration_ms, lambda: self.thaw(host.address))
         else:
             assert isinstance(effect, Exit), effect
+            host.exit_code = effect.code
 
     # -- the network
 
