@@ -35,7 +35,8 @@ __all__ = [
 ]
 
 BITMAP_BYTES: Final = SLOTS // 8
-ALL_SLOTS: Final = (1 << SLOTS) - 1
+# Not a shift: the compiler folds constants, and does not survive one of 16384 bits.
+ALL_SLOTS: Final = int.from_bytes(b"\xff" * BITMAP_BYTES, "little")
 
 SlotRange = tuple[int, int]
 
