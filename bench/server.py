@@ -169,8 +169,8 @@ def table(options: argparse.Namespace, names: list[str], figures: Figures) -> st
     lines = [
         f"## {time.strftime('%Y-%m-%d')}, {mode}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "",
-        f"Against {' '.join(version.split()[:3])}; {CLIENTS} clients, {KEYS:,} random keys, "
-        + f"medians of {options.rounds} alternating rounds; commands per second, ratio, 99th percentile.",
+        f"Against {' '.join(version.split()[:3])}; {CLIENTS} clients, {KEYS:,} random keys.",
+        f"Medians of {options.rounds} alternating rounds: commands per second, ratio, 99th percentile.",
         "",
         "| command | per batch | " + " | ".join(names) + " |",
         "|---" * (len(names) + 2) + "|",
