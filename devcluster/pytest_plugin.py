@@ -1,9 +1,10 @@
-"""Pytest fixtures for tests that need a Kubernetes: `cluster`, `namespace`, `faults`, and the marks that go with them.
+"""Pytest fixtures for tests that need a Kubernetes: `cluster`, `namespace`, `faults`, and their marks.
 
-A conftest brings it in by importing its `pytest_configure`. All tests of a run share one devcluster with a state of its
-own, made when the first test asks for it and gone with the run; REDOUBT_TEST_DEVCLUSTER names the state of a running
-one to use instead, which saves its start. `@pytest.mark.cluster` marks what needs one, `@pytest.mark.faults(...)` what
-a test breaks: it is skipped where the provider cannot, and the end of the run lists what was skipped and why.
+A conftest brings it in by importing its `pytest_configure`. All tests of a run share one devcluster with a
+state of its own, made when the first test asks for it and gone with the run; REDOUBT_TEST_DEVCLUSTER names
+the state of a running one to use instead, which saves its start. `@pytest.mark.cluster` marks what needs
+one, `@pytest.mark.faults(...)` what a test breaks: it is skipped where the provider cannot, and the end of
+the run lists what was skipped and why.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.pluginmanager.has_plugin(NAME):
         config.pluginmanager.register(sys.modules[__name__], NAME)
         config.addinivalue_line("markers", "cluster: needs a devcluster (started once for the whole run)")
-        config.addinivalue_line("markers", "faults(*names): skipped where the provider lacks one of these faults")
+        config.addinivalue_line(
+            "markers", "faults(*names): skipped where the provider lacks one of these faults"
+        )
 
 
 @pytest.fixture(scope="session")
@@ -75,4 +78,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """List the faults that were asked for and not possible."""
     for fault, reason in sorted(_SKIPPED.items()):
         terminalreporter.write_line(f"not tested: {fault} ({reason})")
-

@@ -249,7 +249,11 @@ class PodWorker:
         status = pod_status(self.pod, self._facts, now_text())
         if status == self._sent:
             return
-        body = {"metadata": {"uid": self.uid}, "status": status}
+        # The patch would merge the lists: an address of before a reboot must not stay beside the new one.
+        replaced = {
+            name: [*status[name], {"$patch": "replace"}] for name in ("podIPs", "hostIPs") if name in status
+        }
+        body = {"metadata": {"uid": self.uid}, "status": status | replaced}
         answer = await self.context.client.patch(f"{self._path}/status", body, STRATEGIC_MERGE)
         self._sent = status
         if int(answer["metadata"]["resourceVersion"]) > int(self.pod["metadata"]["resourceVersion"]):

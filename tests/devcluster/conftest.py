@@ -21,7 +21,8 @@ def run_pod(cluster: DevCluster, namespace: str) -> Maker:
     """
     of_container = {
         "image", "command", "args", "env", "resources", "lifecycle", "ports", "volumeMounts",
-        "readinessProbe", "livenessProbe", "startupProbe", "securityContext", "terminationMessagePolicy", "envFrom",
+        "readinessProbe", "livenessProbe", "startupProbe", "securityContext",
+        "terminationMessagePolicy", "envFrom",
     }  # fmt: skip
 
     def run(name: str, script: str, labels: dict[str, str] | None = None, **fields: Any) -> dict[str, Any]:

@@ -162,10 +162,10 @@ def test_a_restricted_pod_writes_its_volumes_and_nothing_else(
 
 
 def test_downward_files_and_sub_paths(cluster: DevCluster, namespace: str, run_pod: Maker) -> None:
-    items = [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]
+    items = [{"path": "app", "fieldRef": {"fieldPath": "metadata.labels['app']"}}]
     run_pod(
         "files",
-        "cat /etc/podinfo/labels; cat /data/one/here; exec sleep 1000",
+        "cat /etc/podinfo/app; cat /data/one/here; exec sleep 1000",
         labels={"app": "files"},
         volumeMounts=[
             {"name": "info", "mountPath": "/etc/podinfo"},
@@ -185,6 +185,6 @@ def test_downward_files_and_sub_paths(cluster: DevCluster, namespace: str, run_p
         ],
     )
     cluster.wait_until(
-        lambda: cluster.try_kubectl("logs", "files", "-n", namespace).stdout == 'app="files"found\n',
+        lambda: cluster.try_kubectl("logs", "files", "-n", namespace).stdout == "filesfound\n",
         message=json.dumps(cluster.pod("files", namespace)["status"]),
     )
