@@ -51,7 +51,7 @@ PATIENCE_S = 30.0
 class Harness:
     """One node, its clock, its disk and its clients."""
 
-    def __init__(self, *words: str, files: dict[str, bytes] | None = None) -> None:
+    def __init__(self, *words: str, files: dict[str, bytes] | None = None, seed: int = 1) -> None:
         """words: directives as on the command line, `--name value ...`."""
         self.now_ms = START_MS
         self.files: dict[str, bytes] = {} if files is None else files
@@ -64,7 +64,7 @@ class Harness:
         config = Config()
         for name, *values in split_directives(["--dir", "/data", "--save", "", *words]):
             config.assign([(name, values)], is_start=True)
-        self.node = Node(config, Random(1), self.now_ms)
+        self.node = Node(config, Random(seed), self.now_ms)
         self.node.start(self.files.get(config.cluster_config_file, b""), self.now_ms)
         self.turn()
 
