@@ -40,8 +40,8 @@ class Availability:
         self._started_ms = now_ms
         self._minority_ms = 0  # when we last saw ourselves in the minority
 
-    def update(self, now_ms: int) -> bool:
-        """Compute the state anew; True if it changed."""
+    def update(self, now_ms: int) -> None:
+        """Compute the state anew."""
         is_ok = self._is_covered()
         reachable = [voter for voter in self.topology.voters() if not voter.is_suspected]
         if len(reachable) < self.topology.quorum():
@@ -50,11 +50,8 @@ class Availability:
             self.watch.check_reach(now_ms)
         if is_ok and not self.is_ok and self.topology.myself.is_voter and self._must_wait(now_ms):
             is_ok = False
-        if is_ok == self.is_ok:
-            return False
         self.is_ok = is_ok
         self.bus.state_is_ok = is_ok
-        return True
 
     def _is_covered(self) -> bool:
         if not self.state.config.cluster_require_full_coverage:

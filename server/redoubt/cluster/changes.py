@@ -17,7 +17,7 @@ from redoubt.cluster.commands import cluster_of, node_named
 from redoubt.cluster.slots import SLOTS
 from redoubt.cluster.topology import ClusterNode
 from redoubt.commands.arguments import integer
-from redoubt.commands.declare import ADMIN, CLUSTER, NO_ASYNC_LOADING, STALE, command, wrong_arity
+from redoubt.commands.declare import ADMIN, CLUSTER, NO_ASYNC_LOADING, NOSCRIPT, STALE, command, wrong_arity
 from redoubt.resp.replies import OK, CommandError, Reply, SimpleString
 
 if TYPE_CHECKING:
@@ -298,7 +298,7 @@ def failover(ctx: Session, argv: list[bytes]) -> Reply:
     return OK
 
 
-@command("CLUSTER RESET", "[HARD | SOFT]", group=CLUSTER, flags=CHANGES, since="3.0.0",
+@command("CLUSTER RESET", "[HARD | SOFT]", group=CLUSTER, flags=ADMIN | STALE | NOSCRIPT, since="3.0.0",
          complexity="O(N) where N is the number of known nodes", summary="Resets a node.")  # fmt: skip
 def reset(ctx: Session, argv: list[bytes]) -> Reply:
     cluster = cluster_of(ctx)

@@ -82,7 +82,7 @@ class Cluster(ClusterHook):
         self.role = ManagedRole(self)
         # Publications from other nodes: (channel, payload, is for the shard).
         self.published: Callable[[bytes, bytes, bool], None] | None = None
-        self._seen_version = -1
+        self._routed = (-1, False, False)
         self._seen_changes = 0
 
     # Facts.
@@ -188,16 +188,22 @@ class Cluster(ClusterHook):
             self.handover.cancel()
             if self.topology.myself.is_replica:
                 self.watch.trust()
-        is_changed = self.availability.update(now_ms)
+        self.availability.update(now_ms)
+        if not self.availability.is_ok:
+            self.watch.release()
+        self._refresh_routing()
+        self.file.flush()
+
+    def _refresh_routing(self) -> None:
+        """Rebuild what routing reads if the map, the state or the managed role has changed."""
+        is_ok = self.availability.is_ok
         is_held = not self.role.is_assigned
         self.bus.hides_slots = is_held
-        if is_changed or self.topology.version != self._seen_version or is_held != self.routing.is_held:
-            self._seen_version = self.topology.version
+        seen = (self.topology.version, is_ok, is_held)
+        if seen != self._routed:
+            self._routed = seen
             self.routing.is_held = is_held
             self.routing.refresh()
-        if is_changed and not self.availability.is_ok:
-            self.watch.release()
-        self.file.flush()
 
     # Own address.
 

@@ -95,20 +95,20 @@ class Gossip:
 
     def opened(self, link: BusLink, node: ClusterNode, now_ms: int) -> None:
         """Greet on a stream that now stands; the first ping to someone new is a MEET."""
-        waiting_since_ms = node.ping_sent_ms
-        kind = messages.MEET if node.flags & flag.MEETING else messages.PING
-        self.ping(node, now_ms, kind)
-        if waiting_since_ms:
-            # A ping that was never answered still counts: reconnecting is no sign of life.
-            node.ping_sent_ms = waiting_since_ms
+        self.ping(node, now_ms, messages.MEET if node.flags & flag.MEETING else messages.PING)
         node.flags &= ~flag.MEETING
 
     def ping(self, node: ClusterNode, now_ms: int, kind: int = messages.PING, mark_flags: int = 0) -> None:
-        """Send a PING or MEET on our stream to a node."""
+        """Send a PING or MEET on our stream to a node.
+
+        `ping_sent_ms` keeps the time of the first ping without an answer: neither asking again nor
+        reconnecting is a sign of life.
+        """
         link = node.link
         if link is None or not link.is_connected:
             return
-        node.ping_sent_ms = now_ms
+        if not node.ping_sent_ms:
+            node.ping_sent_ms = now_ms
         message = self.message(kind, node, now_ms)
         message.mark_flags |= mark_flags
         self.bus.send(link, message, now_ms)

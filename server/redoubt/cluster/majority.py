@@ -44,6 +44,7 @@ class MajorityWatch:
         self.deadline_ms = FOREVER_MS
         self.doubts_begun = 0
         self._doubt_since_ms = 0  # 0: no doubt
+        self._asked_ms = now_ms
         self._ticked_ms = now_ms
 
     @property
@@ -85,6 +86,7 @@ class MajorityWatch:
     def doubt(self, now_ms: int) -> None:
         """Hold writes and ask the voters."""
         self._doubt_since_ms = now_ms
+        self._asked_ms = now_ms
         self.doubts_begun += 1
         self.state.blocking.pause(PAUSE_REASON, False, 0)
         for voter in self._others():
@@ -127,9 +129,11 @@ class MajorityWatch:
 
     def _probe(self, now_ms: int) -> None:
         quiet_ms = self.state.config.cluster_node_timeout // PROBE_DIVISOR
+        is_asking = self.is_in_doubt and now_ms - self._asked_ms >= PROBE_AGAIN_MS
+        if is_asking:
+            self._asked_ms = now_ms
         for voter in self._others():
-            if self.is_in_doubt and voter.answered_ms < self._doubt_since_ms:
-                if now_ms - voter.ping_sent_ms >= PROBE_AGAIN_MS:
-                    self.gossip.ping(voter, now_ms)
-            elif not voter.ping_sent_ms and now_ms - voter.heard_ms > quiet_ms:
+            owes_answer = is_asking and voter.answered_ms < self._doubt_since_ms
+            is_quiet = not voter.ping_sent_ms and now_ms - voter.heard_ms > quiet_ms
+            if owes_answer or is_quiet:
                 self.gossip.ping(voter, now_ms)
