@@ -14,7 +14,7 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING, Final
 
-from redoubt.cluster.slots import SLOTS, count, slots_of
+from redoubt.cluster.slots import ALL_SLOTS, SLOTS, count, slots_of
 
 if TYPE_CHECKING:
     from redoubt.cluster.bus import BusLink
@@ -272,7 +272,7 @@ class Topology:
         covered = 0
         for node in self.nodes.values():
             covered |= node.slots
-        return ~covered & ((1 << SLOTS) - 1)
+        return ALL_SLOTS & ~covered
 
     # Forgetting.
 
