@@ -76,7 +76,6 @@ def _encoded(text: str) -> bytes:
 @command(
     "CONFIG RESETSTAT", group=SERVER, flags=MANAGEMENT, since="2.0.0", complexity="O(1)",
     summary="Let the counters of INFO begin at zero again.",
-    tips=("request_policy:all_nodes", "response_policy:all_succeeded"),
 )  # fmt: skip
 def config_resetstat(ctx: Session, argv: list[bytes]) -> Reply:
     """CONFIG RESETSTAT: the object stays, since the runtime counts in it, too."""

@@ -94,8 +94,8 @@ def description(row: Row) -> list[Reply]:
         row.last_key,
         row.step,
         SetReply([SimpleString(b"@" + name.encode()) for name in row.categories]),
-        [tip.encode() for tip in row.tips],
-        [_key_spec(spec) for spec in row.key_specs],
+        SetReply([tip.encode() for tip in row.tips]),
+        SetReply([_key_spec(spec) for spec in row.key_specs]),
         [description(nested) for nested in subcommands(row)],
     ]
 
@@ -159,7 +159,7 @@ def documentation(row: Row) -> MapReply:
 def _argument(argument: Argument) -> MapReply:
     pairs: list[tuple[Reply, Reply]] = [
         (b"name", argument.name.encode()),
-        (b"type", SimpleString(argument.kind.encode())),
+        (b"type", argument.kind.encode()),
     ]
     if argument.kind not in (ONEOF, BLOCK):
         pairs.append((b"display_text", argument.name.encode()))

@@ -97,7 +97,8 @@ def memory_doctor(ctx: Session, argv: list[bytes]) -> Reply:
         findings.append(f"{human(report.fragmentation_bytes())} are fragmentation or free lists.")
     if report.client_bytes > report.dataset // 2 and report.client_bytes > 1 << 20:
         findings.append(f"Clients hold {human(report.client_bytes)} in buffers; see CLIENT LIST.")
-    return Verbatim(("\n".join(findings) or "Nothing is remarkable about the use of memory.").encode())
+    text = "\n".join(findings) or "Nothing is remarkable about the use of memory."
+    return Verbatim(text.encode() + b"\n")
 
 
 @command(

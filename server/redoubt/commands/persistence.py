@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Final
 
 from redoubt import info, metrics
 from redoubt.blocking import Waiter
-from redoubt.commands.declare import ADMIN, FAST, LOADING, NO_MULTI, NOSCRIPT, SERVER, STALE, command
+from redoubt.commands.declare import (
+    ADMIN,
+    FAST,
+    LOADING,
+    NO_ASYNC_LOADING,
+    NO_MULTI,
+    NOSCRIPT,
+    SERVER,
+    STALE,
+    command,
+)
 from redoubt.interfaces import FileJob
 from redoubt.persist.dump_file import DumpFile
 from redoubt.resp.replies import NO_REPLY, OK, CommandError, ErrorReply, Reply, SimpleString
@@ -47,7 +57,7 @@ class SaveWaiter(FileJob):
             self.ctx.state.blocking.unblock(self.ctx, reply)
 
 
-@command("SAVE", group=SERVER, flags=ADMIN | NOSCRIPT | NO_MULTI, since="1.0.0",
+@command("SAVE", group=SERVER, flags=ADMIN | NOSCRIPT | NO_MULTI | NO_ASYNC_LOADING, since="1.0.0",
          complexity="O(N) for N keys",
          summary="Write the dataset to disk, and answer when it is durable.")  # fmt: skip
 def save(ctx: Session, argv: list[bytes]) -> Reply:
@@ -59,8 +69,8 @@ def save(ctx: Session, argv: list[bytes]) -> Reply:
     return NO_REPLY
 
 
-@command("BGSAVE", "[SCHEDULE]", group=SERVER, flags=ADMIN | NOSCRIPT, since="1.0.0", complexity="O(1)",
-         summary="Write the dataset to disk while commands go on.")  # fmt: skip
+@command("BGSAVE", "[SCHEDULE]", group=SERVER, flags=ADMIN | NOSCRIPT | NO_ASYNC_LOADING, since="1.0.0",
+         complexity="O(1)", summary="Write the dataset to disk while commands go on.")  # fmt: skip
 def bgsave(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 1 and (len(argv) > 2 or argv[1].upper() != b"SCHEDULE"):
         raise CommandError(b"ERR syntax error")

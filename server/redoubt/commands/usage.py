@@ -146,7 +146,8 @@ def _group(sequence: list[Argument], closing: str) -> Argument:
         return sequence[0]
     assert sequence, f"an empty group before {closing!r}"
     first = sequence[0]
-    if first.kind == PURE_TOKEN and not first.is_optional:
+    is_all_literal = all(argument.kind == PURE_TOKEN for argument in sequence)
+    if first.kind == PURE_TOKEN and not first.is_optional and not is_all_literal:
         return Argument(first.name, BLOCK, first.token, sequence[1:])
     return Argument("-".join(argument.name for argument in sequence), BLOCK, "", sequence)
 

@@ -55,7 +55,7 @@ def replication_of(state: ServerState) -> Replication:
     return replication
 
 
-@command("REPLICAOF", "host port", group=SERVER, flags=ADMIN | NOSCRIPT | STALE | NO_ASYNC_LOADING,
+@command("REPLICAOF", "<host port | NO ONE>", group=SERVER, flags=ADMIN | NOSCRIPT | STALE | NO_ASYNC_LOADING,
          since="5.0.0", complexity="O(1)",
          summary="Follow another server, or with NO ONE become a master.")  # fmt: skip
 def replicaof(ctx: Session, argv: list[bytes]) -> Reply:
@@ -79,7 +79,7 @@ def replicaof(ctx: Session, argv: list[bytes]) -> Reply:
     return OK
 
 
-@command("SLAVEOF", "host port", group=SERVER, flags=ADMIN | NOSCRIPT | STALE | NO_ASYNC_LOADING,
+@command("SLAVEOF", "<host port | NO ONE>", group=SERVER, flags=ADMIN | NOSCRIPT | STALE | NO_ASYNC_LOADING,
          since="1.0.0", complexity="O(1)",
          summary="Follow another server, or become a master (older name of REPLICAOF).")  # fmt: skip
 def slaveof(ctx: Session, argv: list[bytes]) -> Reply:
@@ -111,7 +111,7 @@ def role_stage(link: MasterLink) -> bytes:
     return link.stage.encode()
 
 
-@command("WAIT", "numreplicas timeout", group=GENERIC, flags=NOSCRIPT | BLOCKING, since="3.0.0",
+@command("WAIT", "numreplicas timeout:integer", group=GENERIC, flags=NOSCRIPT | BLOCKING, since="3.0.0",
          complexity="O(1)", categories=("connection",),
          summary="Wait until so many replicas have acknowledged the writes made so far.",
          tips=("request_policy:all_shards", "response_policy:agg_min"))  # fmt: skip
