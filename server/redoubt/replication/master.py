@@ -68,7 +68,7 @@ class Master:
         self.introduced: dict[int, Peer] = {}
         self.syncs: list[FullSync] = []
         self.waiters: list[WaitForReplicas] = []
-        self.pinged_ms = 0
+        self.pinged_ms = self.state.now_ms
         self.kept_alive_ms = 0
         # Since when nobody follows us (0: somebody does, or nobody ever did).
         self.alone_since_ms = 0
