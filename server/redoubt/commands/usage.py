@@ -107,6 +107,7 @@ class _Reader:
             if word == "|":
                 alternatives.append([])
             elif word == "...":
+                assert alternatives[-1], f"nothing to repeat in usage {self.usage!r}"
                 if closing == "]" and self.peek() == "]":
                     alternatives[-1] = [_group(alternatives[-1], closing)]
                 alternatives[-1][-1].is_multiple = True
