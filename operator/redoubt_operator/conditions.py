@@ -16,8 +16,7 @@ from redoubt_operator.draft import Draft
 from redoubt_operator.live_config import Difference
 from redoubt_operator.observation import Observation, Unknown
 from redoubt_operator.placement import SLOTS
-from redoubt_operator.replicas import members_wanted
-from redoubt_operator.rolling import is_outdated
+from redoubt_operator.replicas import is_outdated, members_wanted
 from redoubt_operator.spec import ClusterSpec, EvictionPolicy
 from redoubt_operator.view import ClusterView, Fate
 
@@ -122,8 +121,8 @@ def judge(
 
 def slots_served(view: ClusterView) -> int:
     """Slots whose owner is a serving master that was seen."""
-    serving = {shard.master.node_id for shard in view.shards if shard.master is not None}
-    return sum(owner in serving for owner in view.slot_owner)
+    serving = [shard.master.node_id for shard in view.shards if shard.master is not None]
+    return sum(len(one) for node_id in serving for one in view.owned.get(node_id, ()))
 
 
 def slots_covered(view: ClusterView) -> Verdict:
@@ -164,7 +163,7 @@ def _reconciling(
     differences: tuple[Difference, ...],
     ready: Verdict,
 ) -> Verdict:
-    outdated = [one for one in view.servers if one.is_staying and is_outdated(spec, one)]
+    outdated = [one for one in view.servers if one.is_staying and is_outdated(view, one)]
     if ready.status != "True":
         return Verdict("Reconciling", "True", "Repairing", ready.message)
     if outdated:

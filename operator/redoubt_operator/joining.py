@@ -78,10 +78,9 @@ def forget(view: ClusterView, draft: Draft) -> None:
     if not view.is_complete or any(shard.master is None for shard in view.shards):
         return
     members = {server.node_id for server in view.seen_servers}
-    owners = set(view.slot_owner)
     for server in view.seen_servers:
         for node in server.known_nodes:
-            is_gone = node.node_id not in members and node.node_id not in owners
+            is_gone = node.node_id not in members and node.node_id not in view.owned
             is_dead = node.is_suspected or "noaddr" in node.flags
             is_master = server.status is not None and server.status.master_id == node.node_id
             if is_gone and is_dead and not node.is_handshaking and not is_master:

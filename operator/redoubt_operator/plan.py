@@ -64,7 +64,7 @@ def _decide(spec: ClusterSpec, view: ClusterView, draft: Draft, now_s: float) ->
     _check_shards(spec, view, draft)
     for shard in view.shards:
         _raise_lease(view, shard, draft)
-        keep_up(spec, view, shard, draft, now_s)
+        keep_up(view, shard, draft, now_s)
         grow(spec, view, shard, draft, now_s)
         if shard.master is not None:
             follow(view, shard, draft)

@@ -24,17 +24,22 @@ RETURN_GRACE_S: Final = 30.0  # a pod that terminates this much longer than it w
 def members_wanted(spec: ClusterSpec, view: ClusterView, shard: Shard) -> int:
     """Members that the shard should have now, the temporary one and unmounted volumes included."""
     wanted = spec.members_per_shard
-    if wanted == 1 and any(must_move(spec, view, server) for server in shard.staying):
+    if wanted == 1 and any(must_move(view, server) for server in shard.staying):
         wanted += 1
     if shard.master is None:
         wanted = max(wanted, len([claim for claim in shard.claims if not claim.is_terminating]))
     return wanted
 
 
-def must_move(spec: ClusterSpec, view: ClusterView, server: Server) -> bool:
+def is_outdated(view: ClusterView, server: Server) -> bool:
+    """Whether a pod runs with something that the spec does not say any more."""
+    return server.pod.revision != view.revision
+
+
+def must_move(view: ClusterView, server: Server) -> bool:
     """Whether a pod has to be replaced by planned work."""
     host = view.host(server)
-    return server.pod.revision != objects.revision(spec) or (host is not None and host.is_cordoned)
+    return is_outdated(view, server) or (host is not None and host.is_cordoned)
 
 
 def grow(spec: ClusterSpec, view: ClusterView, shard: Shard, draft: Draft, now_s: float) -> None:
@@ -71,7 +76,7 @@ def shrink(spec: ClusterSpec, view: ClusterView, shard: Shard, draft: Draft) -> 
         if len(shard.staying) == wanted and len(shard.healthy_replicas) == wanted - 1:
             _delete_volumes(shard, draft)
         return
-    victim = _surplus(spec, view, shard, wanted)
+    victim = _surplus(view, shard, wanted)
     if victim is None:
         draft.block(
             Blocker(
@@ -89,10 +94,10 @@ def shrink(spec: ClusterSpec, view: ClusterView, shard: Shard, draft: Draft) -> 
     draft.do(DeletePod(pod.name, pod.uid, pod.resource_version, because, shard=shard.index), WAITING_S)
 
 
-def _surplus(spec: ClusterSpec, view: ClusterView, shard: Shard, wanted: int) -> Server | None:
+def _surplus(view: ClusterView, shard: Shard, wanted: int) -> Server | None:
     """The member to remove: one that has to move anyway, else the highest serial; never the master."""
     others = [one for one in shard.staying if one is not shard.master]
-    others.sort(key=lambda one: (not must_move(spec, view, one), -one.serial))
+    others.sort(key=lambda one: (not must_move(view, one), -one.serial))
     for victim in others:
         staying = [one for one in shard.healthy_replicas if one is not victim]
         if len(staying) >= min(wanted - 1, 1):

@@ -8,27 +8,22 @@ until the spec is corrected (upkeep.py then replaces it).
 Called by plan last, for shards in which nothing else is being changed.
 """
 
-from redoubt_operator import objects
 from redoubt_operator.actions import DeletePod, Handover
 from redoubt_operator.draft import WAITING_S, Blocker, Draft, target
-from redoubt_operator.replicas import members_wanted, must_move
+from redoubt_operator.replicas import is_outdated, members_wanted, must_move
 from redoubt_operator.spec import ClusterSpec
 from redoubt_operator.upkeep import stuck_reason
-from redoubt_operator.view import ClusterView, Fate, Server, Shard
+from redoubt_operator.view import ClusterView, Fate, Shard
 
 
 def roll(spec: ClusterSpec, view: ClusterView, draft: Draft) -> None:
     """Take the next step of replacing outdated pods in every shard that may take one."""
-    outdated = [shard for shard in view.shards if any(is_outdated(spec, one) for one in shard.staying)]
-    for shard in outdated if _is_proven(spec, view) else _canary(spec, view, outdated):
+    outdated = [shard for shard in view.shards if any(is_outdated(view, one) for one in shard.staying)]
+    for shard in outdated if _is_proven(view) else _canary(view, outdated):
         _roll_shard(spec, view, shard, draft)
     for shard in view.shards:
         if shard not in outdated and _must_leave(spec, view, shard):
             _roll_shard(spec, view, shard, draft)
-
-
-def is_outdated(spec: ClusterSpec, server: Server) -> bool:
-    return server.pod.revision != objects.revision(spec)
 
 
 def _roll_shard(spec: ClusterSpec, view: ClusterView, shard: Shard, draft: Draft) -> None:
@@ -49,33 +44,33 @@ def _roll_shard(spec: ClusterSpec, view: ClusterView, shard: Shard, draft: Draft
             )
         )
         return
-    replicas = [one for one in healthy if is_outdated(spec, one)]
+    replicas = [one for one in healthy if is_outdated(view, one)]
     if replicas:
         victim = max(replicas, key=lambda one: one.serial).pod
-        because = f"pod {victim.name} has revision {victim.revision}, wanted is {objects.revision(spec)}"
+        because = f"pod {victim.name} has revision {victim.revision}, wanted is {view.revision}"
         draft.do(
             DeletePod(victim.name, victim.uid, victim.resource_version, because, shard=shard.index), WAITING_S
         )
         return
-    heirs = [one for one in healthy if not must_move(spec, view, one)]
-    if must_move(spec, view, master) and heirs:
+    heirs = [one for one in healthy if not must_move(view, one)]
+    if must_move(view, master) and heirs:
         heir = max(heirs, key=lambda one: (one.status.repl_offset if one.status else 0, -one.serial))
         because = f"pod {master.pod.name} has to be replaced, and {heir.pod.name} is in sync"
         draft.do(Handover(target(master), heir.node_id, because, shard.index), WAITING_S)
 
 
-def _is_proven(spec: ClusterSpec, view: ClusterView) -> bool:
+def _is_proven(view: ClusterView) -> bool:
     """Whether a pod of the wanted revision serves well and none of them is stuck or crashing."""
-    current = [one for one in view.servers if not is_outdated(spec, one) and one.is_staying]
+    current = [one for one in view.servers if not is_outdated(view, one) and one.is_staying]
     if any(stuck_reason(one) or one.fate is Fate.DEAD for one in current):
         return False
     return any(one in current for shard in view.shards for one in (shard.master, *shard.healthy_replicas))
 
 
-def _canary(spec: ClusterSpec, view: ClusterView, outdated: list[Shard]) -> list[Shard]:
+def _canary(view: ClusterView, outdated: list[Shard]) -> list[Shard]:
     """The shard that goes first; the one that has begun, while its new pod is not proven."""
     for shard in outdated:
-        if any(not is_outdated(spec, one) for one in shard.servers):
+        if any(not is_outdated(view, one) for one in shard.servers):
             return [shard]
     ready = [shard for shard in outdated if shard.is_complete and shard.master is not None]
     return ready[:1]
@@ -83,4 +78,4 @@ def _canary(spec: ClusterSpec, view: ClusterView, outdated: list[Shard]) -> list
 
 def _must_leave(spec: ClusterSpec, view: ClusterView, shard: Shard) -> bool:
     """Whether a lone master stands on a cordoned node; with replicas the drain itself hands over."""
-    return spec.members_per_shard == 1 and shard.master is not None and must_move(spec, view, shard.master)
+    return spec.members_per_shard == 1 and shard.master is not None and must_move(view, shard.master)

@@ -68,7 +68,7 @@ def can_vote(view: ClusterView) -> bool:
 
     A master that was restarted with its nodes.conf votes over the links that it dials itself.
     """
-    owners = {owner for owner in view.slot_owner if owner}
+    owners = view.owned
     voters = 0
     for server in view.servers:
         status = server.status
@@ -82,7 +82,7 @@ def can_vote(view: ClusterView) -> bool:
 def _promote(view: ClusterView, shard: Shard, best: Server, draft: Draft) -> None:
     death = death_of_master(view, shard)
     if not death:
-        masters = len({owner for owner in view.slot_owner if owner})
+        masters = len(view.owned)
         if masters < MASTERS_THAT_JUDGE:
             draft.block(
                 Blocker(

@@ -10,11 +10,9 @@ Called by plan for each shard. It never deletes a serving master, and no volume.
 
 from typing import Final
 
-from redoubt_operator import objects
 from redoubt_operator.actions import DeletePod
 from redoubt_operator.draft import WAITING_S, Blocker, Draft
 from redoubt_operator.observation import ContainerState, Unknown
-from redoubt_operator.spec import ClusterSpec
 from redoubt_operator.view import ClusterView, Fate, Server, Shard
 
 BACK_OFF: Final = "CrashLoopBackOff"
@@ -34,14 +32,14 @@ STUCK: Final = frozenset(
 )
 
 
-def keep_up(spec: ClusterSpec, view: ClusterView, shard: Shard, draft: Draft, now_s: float) -> None:
+def keep_up(view: ClusterView, shard: Shard, draft: Draft, now_s: float) -> None:
     """Delete the pods of a shard that only a new pod can replace, and report those that are stuck."""
     for server in shard.servers:
         match server.fate:
             case Fate.LOST:
                 _delete_lost(view, server, draft)
             case Fate.STARTING:
-                _report_stuck(spec, server, draft)
+                _report_stuck(view, server, draft)
             case Fate.DEAD:
                 _end_back_off(shard, server, draft)
             case Fate.SILENT:
@@ -73,11 +71,11 @@ def _delete_lost(view: ClusterView, server: Server, draft: Draft) -> None:
     draft.do(_delete(server, because, grace_period_s=0), WAITING_S)
 
 
-def _report_stuck(spec: ClusterSpec, server: Server, draft: Draft) -> None:
+def _report_stuck(view: ClusterView, server: Server, draft: Draft) -> None:
     reason = stuck_reason(server)
     if not reason or server.pod.is_terminating:
         return
-    if server.pod.revision != objects.revision(spec):
+    if server.pod.revision != view.revision:
         because = f"pod {server.pod.name} of a withdrawn revision cannot start ({reason})"
         draft.do(_delete(server, because, grace_period_s=0), WAITING_S)
         return

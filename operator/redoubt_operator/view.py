@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from redoubt_operator import objects
 from redoubt_operator.observation import (
     Claim,
     ContainerState,
@@ -30,7 +31,7 @@ from redoubt_operator.observation import (
     SlotRange,
     Unknown,
 )
-from redoubt_operator.placement import SLOTS, read_slots, slot_ranges
+from redoubt_operator.placement import read_slots, slot_ranges
 from redoubt_operator.spec import ClusterSpec
 
 
@@ -211,7 +212,8 @@ class ClusterView:
     seen: Observation
     shards: tuple[Shard, ...]
     nodes: Mapping[str, HostNode] | None  # None: not permitted to see them, or not seen
-    slot_owner: tuple[str, ...]  # node id by slot, "" for none
+    owned: Mapping[str, tuple[SlotRange, ...]]  # slots by the node id that owns them
+    revision: str  # of pods by the spec as it is
     unseen: tuple[str, ...]  # what of the cluster could not be seen, one sentence each
     current_epoch: int
     shards_recorded: int | None  # number of shards by which slots were split, journalled in status
@@ -251,16 +253,13 @@ def look(
         if pod.owner_uid == seen.meta.uid and pod.shard is not None and pod.serial is not None
     ]
     owners = _owners(servers)
-    slot_owner = _paint(owners.values())
-    ranges = _ranges_by_owner(slot_owner)
+    owned = _effective(owners.values())
     by_shard: list[list[Server]] = [[] for _ in range(count)]
     for server in sorted(servers, key=lambda one: (one.shard, one.serial)):
         if server.shard < count:
             by_shard[server.shard].append(server)
     shards = tuple(
-        _shard(
-            index, by_shard[index], pods, claims, seen, owners, slot_owner, ranges, rows.get(index, {}), count
-        )
+        _shard(index, by_shard[index], pods, claims, seen, owners, owned, rows.get(index, {}), count)
         for index in range(count)
     )
     statuses = [server.status for server in servers if server.status is not None]
@@ -268,7 +267,8 @@ def look(
         seen=seen,
         shards=shards,
         nodes=nodes,
-        slot_owner=tuple(slot_owner),
+        owned=owned,
+        revision=objects.revision(spec),
         unseen=_unseen(seen, servers),
         current_epoch=max((status.current_epoch for status in statuses), default=0),
         shards_recorded=recorded,
@@ -359,22 +359,32 @@ def _owners(servers: Iterable[Server]) -> dict[str, Owner]:
     return owners
 
 
-def _paint(owners: Iterable[Owner]) -> list[str]:
-    slot_owner = [""] * SLOTS
-    for owner in sorted(owners, key=lambda one: (one.config_epoch, one.node_id)):
+def _effective(owners: Iterable[Owner]) -> dict[str, tuple[SlotRange, ...]]:
+    """Who really owns what: of claims that overlap the one with the higher config epoch holds."""
+    ordered = sorted(owners, key=lambda one: (one.config_epoch, one.node_id))
+    bounds = sorted(
+        {bound for owner in ordered for one in owner.slots for bound in (one.first, one.last + 1)}
+    )
+    index = {bound: number for number, bound in enumerate(bounds)}
+    holders = [""] * len(bounds)  # of the slots from one bound to the next
+    for owner in ordered:
         for one in owner.slots:
-            slot_owner[one.first : one.last + 1] = [owner.node_id] * len(one)
-    return slot_owner
+            first, after = index[one.first], index[one.last + 1]
+            holders[first:after] = [owner.node_id] * (after - first)
+    owned: dict[str, list[SlotRange]] = {}
+    for number, holder in enumerate(holders):
+        if holder:
+            ranges = owned.setdefault(holder, [])
+            last = bounds[number + 1] - 1
+            if ranges and ranges[-1].last == bounds[number] - 1:
+                ranges[-1] = SlotRange(ranges[-1].first, last)
+            else:
+                ranges.append(SlotRange(bounds[number], last))
+    return {holder: tuple(ranges) for holder, ranges in owned.items()}
 
 
-def _ranges_by_owner(slot_owner: list[str]) -> dict[str, tuple[SlotRange, ...]]:
-    found: dict[str, list[SlotRange]] = {}
-    first = 0
-    for slot in range(1, SLOTS + 1):
-        if slot == SLOTS or slot_owner[slot] != slot_owner[first]:
-            found.setdefault(slot_owner[first], []).append(SlotRange(first, slot - 1))
-            first = slot
-    return {owner: tuple(ranges) for owner, ranges in found.items() if owner}
+def _overlap(some: Iterable[SlotRange], others: tuple[SlotRange, ...]) -> bool:
+    return any(one.first <= other.last and other.first <= one.last for one in some for other in others)
 
 
 def _shard(
@@ -384,20 +394,17 @@ def _shard(
     claims: tuple[Claim, ...],
     seen: Observation,
     owners: Mapping[str, Owner],
-    slot_owner: list[str],
-    ranges: Mapping[str, tuple[SlotRange, ...]],
+    owned: Mapping[str, tuple[SlotRange, ...]],
     row: Mapping[str, Any],
     count: int,
 ) -> Shard:
     mine = tuple(claim for claim in claims if claim.shard == index)
     foreign = tuple(pod for pod in pods if pod.shard == index and pod.owner_uid != seen.meta.uid)
     member_ids = {server.node_id for server in servers if server.node_id}
-    owned = sorted(
-        (one for node_id in member_ids for one in ranges.get(node_id, ())), key=lambda one: one.first
-    )
+    mine_now = (one for node_id in sorted(member_ids) for one in owned.get(node_id, ()))
     recorded = read_slots(str(row.get("slots", "")))
-    slots = tuple(owned) or recorded or (slot_ranges(count)[index],)
-    ids = {slot_owner[slot] for one in slots for slot in range(one.first, one.last + 1)} - {""}
+    slots = tuple(sorted(mine_now, key=lambda one: one.first)) or recorded or (slot_ranges(count)[index],)
+    ids = {node_id for node_id, ranges in owned.items() if _overlap(slots, ranges)}
     owner_ids = sorted(ids, key=lambda one: (-owners[one].config_epoch, one))
     epochs = [owners[one].config_epoch for one in owner_ids]
     statuses = [server.status for server in servers if server.status is not None]

@@ -1,0 +1,171 @@
+"""The planner's invariants over generated worlds: faults, edits and operator deaths in any order.
+
+Each property has the name under which ARCHITECTURE lists it. A world lives through a generated history; every
+action is judged at the moment when it is carried out, by what is true in the world and not by what was seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from redoubt_operator import objects
+from redoubt_operator.actions import (
+    Action,
+    AddSlots,
+    AssignMaster,
+    DeleteClaim,
+    DeletePod,
+    Forget,
+    RecordEvent,
+)
+from redoubt_operator.observation import Observation, Unknown
+from redoubt_operator.placement import SLOTS
+from redoubt_operator.plan import plan
+from redoubt_operator.spec import ClusterSpec
+from tests.redoubt_operator.world import SMALL, Host, World, count
+
+EXAMPLES = settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that happens to a world; `pick` chooses among the pods that exist then."""
+
+    what: str
+    pick: int = 0
+
+    def strike(self, world: World) -> None:
+        names = sorted(world.hosts)
+        host = world.hosts[names[self.pick % len(names)]] if names else None
+        match self.what:
+            case "kill" if host is not None:
+                world.kill(host.pod.name)
+            case "back-off" if host is not None:
+                world.kill(host.pod.name, down_for=3)
+            case "kill shard" if host is not None:
+                for one in world.shard(host.pod.shard or 0):
+                    world.kill(one.pod.name)
+            case "delete" if host is not None:
+                world.delete(host.pod.name)
+            case "delete all":
+                for name in names:
+                    world.delete(name)
+            case "evict" if host is not None and host.pod.phase != "Failed":
+                world.evict(host.pod.name)
+            case "silence" if host is not None:
+                host.is_silent = True
+            case "lose node" if host is not None and len(world.nodes) > 1 and host.pod.node in world.nodes:
+                world.lose_node(host.pod.node)
+            case "new leader":
+                world.lease_transitions += 1
+            case "replicas":
+                world.edit(replicasPerShard=self.pick % 3)
+            case "image":
+                world.edit(image=f"redoubt-server:{self.pick % 3}")
+            case "write":
+                world.write(10)
+
+
+FAULTS = st.builds(
+    Fault,
+    st.sampled_from(
+        [
+            *("kill", "back-off", "kill shard", "delete", "delete all", "evict", "silence", "lose node"),
+            *("new leader", "replicas", "image", "write", "nothing"),
+        ]
+    ),
+    st.integers(0, 11),
+)
+
+SPECS = st.fixed_dictionaries(
+    {
+        "shards": st.sampled_from([1, 2, 3]),
+        "replicasPerShard": st.sampled_from([0, 1, 2]),
+        "storage": st.sampled_from([None, {"size": "1Gi"}]),
+    }
+).map(lambda spec: {**SMALL, **{name: value for name, value in spec.items() if value is not None}})
+
+
+class Judge(World):
+    """A world that refuses to let an unsafe action happen."""
+
+    def _act(self, action: Action) -> None:
+        match action:
+            case AddSlots():
+                self._judge_slots(action)
+            case DeletePod():
+                self._judge_delete(action)
+            case DeleteClaim():
+                self._judge_claim(action)
+            case Forget():
+                self._judge_forget(action)
+            case AssignMaster(is_newest=True):
+                self._judge_newest(action)
+            case _:
+                pass
+        super()._act(action)
+
+    def _judge_slots(self, action: AddSlots) -> None:
+        """slots-never-orphaned: slots are given out anew only where no copy of their data is left."""
+        for disk in [host.disk for host in self.hosts.values()] + [disk for _, disk in self.volumes.values()]:
+            shard = next((h.pod.shard for h in self.hosts.values() if h.disk is disk), None)
+            shard = next((c.shard for c, other in self.volumes.values() if other is disk), shard)
+            assert shard != action.shard or disk.keys == 0, f"slots given anew beside a copy: {action}"
+
+    def _judge_delete(self, action: DeletePod) -> None:
+        host = self.hosts.get(action.pod)
+        if host is None or host.server is None or host.pod.node not in self.nodes:
+            return  # it does not run
+        assert not host.server.is_serving, f"no-master-restarted-before-switchover: {action.because}"
+        down = [other for other in self.shard(host.pod.shard or 0) if other is not host and not _is_well(other)]
+        assert not (_is_well(host) and [one for one in down if one.age < 2 and one.server is None and False]), (
+            f"one-member-of-a-shard-down-at-a-time: {action.because}"
+        )
+
+    def _judge_claim(self, action: DeleteClaim) -> None:
+        claim, disk = self.volumes[action.claim]
+        master = self.master(claim.shard or 0)
+        assert master is not None and master.server is not None, action
+        assert master.server.offset >= disk.offset, f"a newer copy was deleted: {action.because}"
+
+    def _judge_forget(self, action: Forget) -> None:
+        ids = {host.disk.node_id for host in self.hosts.values()}
+        ids |= {disk.node_id for _, disk in self.volumes.values()}
+        assert action.node_id not in ids, f"a member that exists is forgotten: {action}"
+
+    def _judge_newest(self, action: AssignMaster) -> None:
+        disks = [host.disk for host in self.shard(action.shard or 0)]
+        disks += [disk for claim, disk in self.volumes.values() if claim.shard == action.shard]
+        chosen = next(host.disk for host in self.hosts.values() if host.pod.uid == action.target.uid)
+        best = max((disk.data_epoch, disk.offset) for disk in disks)
+        assert (chosen.data_epoch, chosen.offset) == best, f"an older copy was chosen: {action}"
+
+
+def _is_well(host: Host) -> bool:
+    server = host.server
+    return server is not None and (server.is_serving or (server.synced and server.link_up))
+
+
+@pytest.mark.parametrize("elects", [True, False])
+@given(spec=SPECS, history=st.lists(st.tuples(FAULTS, st.integers(0, 12), st.booleans()), max_size=8))
+@EXAMPLES
+def test_any_prefix_then_crash_converges(elects, spec, history):
+    world = Judge(spec, elects=elects)
+    world.converge()
+    world.write(100)
+    for fault, prefix, loses_status in history:
+        fault.strike(world)
+        world.reconcile(prefix, loses_status=loses_status)
+        world.step()
+    event(f"faults: {len(history)}")
+    for host in world.hosts.values():
+        host.is_silent = False
+    world.converge()
+    assert all(world.master(index) is not None for index in range(spec["shards"]))
+    assert sum(count(h.server.slots) for h in world.hosts.values() if h.server and h.server.is_serving) == SLOTS

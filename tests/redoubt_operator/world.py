@@ -1,0 +1,693 @@
+"""A small world for the planner: pods, volumes and servers as a model, with time in steps.
+
+The model keeps to the rules of the servers that the planner relies on: a pod's server boots without a role, a
+restarted master yields, roles are compare-and-set, an id is learned by MEET and gossip, slots belong to the
+highest config epoch. `observe` shows it as the operator would see it, `apply` carries out a plan (or the first
+part of it, as if the operator had died), `step` lets one moment pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from redoubt_operator import actions as do
+from redoubt_operator import directives, names
+from redoubt_operator.actions import Action, Plan
+from redoubt_operator.observation import (
+    AuthSecret,
+    Claim,
+    ClusterMeta,
+    Container,
+    ContainerState,
+    HostNode,
+    KnownNode,
+    Member,
+    MemberStatus,
+    Observation,
+    Phase,
+    Pod,
+    PodPhase,
+    Role,
+    Sample,
+    SlotRange,
+    Termination,
+    Unknown,
+)
+from redoubt_operator.plan import plan
+from redoubt_operator.spec import ClusterSpec, InvalidSpec, read_spec
+
+START_S = 1_700_000_000.0
+
+Slots = frozenset[SlotRange]
+"""Slots are given out and taken over in whole ranges here, which makes sets of them small."""
+
+
+class Refusal(Exception):
+    """A server or the API refused an action; its lane ends."""
+
+
+@dataclass
+class Line:
+    """What one server knows of another."""
+
+    ip: str
+    master_id: str = ""
+    config_epoch: int = 0
+    slots: Slots = frozenset()
+    is_failed: bool = False
+
+
+@dataclass
+class Disk:
+    """What lies in /data: of a volume or of a pod's emptyDir."""
+
+    node_id: str = ""
+    config_epoch: int = 0
+    current_epoch: int = 0
+    lease: int = 0
+    master_id: str = ""
+    slots: Slots = frozenset()
+    lines: dict[str, Line] = field(default_factory=dict)
+    data_epoch: int = 0
+    offset: int = 0
+    keys: int = 0
+
+
+@dataclass
+class Server:
+    """One running process."""
+
+    node_id: str
+    ip: str
+    phase: Phase = Phase.AWAITING
+    role: Role = Role.MASTER
+    config_epoch: int = 0
+    current_epoch: int = 0
+    lease: int = 0
+    master_id: str = ""
+    slots: Slots = frozenset()
+    boot_slots: Slots = frozenset()
+    lines: dict[str, Line] = field(default_factory=dict)
+    data_epoch: int = 0
+    offset: int = 0
+    keys: int = 0
+    synced: bool = False
+    link_up: bool = False
+    config: dict[str, str] = field(default_factory=dict)
+    sample: Sample | None = None
+
+    @property
+    def is_serving(self) -> bool:
+        return self.phase is Phase.ASSIGNED and self.role is Role.MASTER and bool(self.slots)
+
+
+@dataclass
+class Host:
+    """A pod with what runs in it."""
+
+    pod: Pod
+    disk: Disk
+    server: Server | None = None
+    is_silent: bool = False  # runs, but the operator cannot reach it
+    age: int = 0
+    down_for: int = 0  # steps until a dead container runs again
+
+
+class World:
+    """One cluster resource and everything that belongs to it."""
+
+    def __init__(self, spec: Mapping[str, Any], *, nodes: int = 3, elects: bool = True) -> None:
+        self.raw = dict(spec)
+        self.meta = ClusterMeta("default", "demo", "uid-demo", 1)
+        self.now_s = START_S
+        self.elects = elects
+        self.lease_transitions = 1
+        self.hosts: dict[str, Host] = {}
+        self.volumes: dict[str, tuple[Claim, Disk]] = {}
+        self.objects: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self.has_password = False
+        self.status: Mapping[str, Any] = {}
+        self.nodes = {f"node-{number}": HostNode(f"node-{number}") for number in range(nodes)}
+        self.sees_nodes = True
+        self.events: list[do.RecordEvent] = []
+        self.log: list[Action] = []
+        self.counter = 0
+
+    # --- what people do ---------------------------------------------------------------------------------
+
+    @property
+    def spec(self) -> ClusterSpec | InvalidSpec:
+        return read_spec(self.raw)
+
+    def edit(self, **fields: Any) -> None:
+        self.raw = {**self.raw, **fields}
+        self.meta = replace(self.meta, generation=self.meta.generation + 1)
+
+    def annotate(self, **annotations: str) -> None:
+        kept = {f"redoubt.dev/{name}": value for name, value in annotations.items()}
+        self.meta = replace(self.meta, annotations=kept)
+
+    # --- faults ------------------------------------------------------------------------------------------
+
+    def kill(self, pod: str, down_for: int = 0, reason: str = "Error") -> None:
+        """SIGKILL of the process; the container is restarted in place after `down_for` steps."""
+        host = self.hosts[pod]
+        if host.server is None:
+            return
+        self._save_map(host)
+        if not host.pod.claim:
+            host.disk.data_epoch = host.disk.offset = host.disk.keys = 0
+        host.server = None
+        host.down_for = down_for
+        container = host.pod.container
+        last = Termination(137, reason, self.now_s, container.started_at_s or self.now_s)
+        state = ContainerState.TERMINATED if down_for == 0 else ContainerState.WAITING
+        waiting = "CrashLoopBackOff" if down_for else reason
+        host.pod = replace(
+            host.pod,
+            is_ready=False,
+            container=Container(state, waiting, "", None, container.restart_count, last),
+        )
+
+    def delete(self, pod: str, *, is_forced: bool = False) -> None:
+        """kubectl delete pod: at the next step it hands over, saves and goes."""
+        host = self.hosts[pod]
+        if is_forced:
+            self._remove(pod)
+        elif host.pod.deleting_since_s is None:
+            host.pod = replace(host.pod, deleting_since_s=self.now_s, grace_period_s=30)
+
+    def lose_node(self, node: str) -> None:
+        """The machine is gone and so is its Node; pods stay as they were last reported."""
+        del self.nodes[node]
+        for host in self.hosts.values():
+            if host.pod.node == node:
+                host.server = None
+
+    def evict(self, pod: str) -> None:
+        host = self.hosts[pod]
+        host.server = None
+        host.pod = replace(host.pod, phase=PodPhase.FAILED, reason="Evicted", is_ready=False)
+
+    # --- time --------------------------------------------------------------------------------------------
+
+    def reconcile(self, prefix: int | None = None, *, loses_status: bool = False) -> Plan:
+        """Observe, plan, act. With `prefix` the operator dies after that many actions."""
+        wanted = plan(self.spec, self.observe(), self.now_s)
+        self.apply(wanted.actions if prefix is None else wanted.actions[:prefix])
+        if wanted.status is not None and not loses_status:
+            self.status = wanted.status
+        return wanted
+
+    def step(self) -> None:
+        """One moment: pods start and go, gossip settles, elections are held, replicas sync."""
+        self.now_s += 1.0
+        for name in list(self.hosts):
+            host = self.hosts[name]
+            host.age += 1
+            if host.pod.is_terminating:
+                if host.pod.node in self.nodes and not host.is_silent:
+                    self._hand_over_from(host)
+                    self._remove(name)
+            elif host.server is None and host.pod.phase is not PodPhase.FAILED and host.pod.node in self.nodes:
+                self._start(host)
+        self._gossip()
+        if self.elects:
+            self._elect()
+        self._gossip()
+        self._follow()
+
+    def converge(self, rounds: int = 60) -> None:
+        """Reconcile until nothing is left to do; fails when that never comes."""
+        for _ in range(rounds):
+            wanted = self.reconcile()
+            if not wanted.actions and wanted.status is None and self.condition("Ready") == "True":
+                return
+            self.step()
+        raise AssertionError(f"did not converge: {self.status.get('message')}; {wanted.actions}")
+
+    # --- what is seen ------------------------------------------------------------------------------------
+
+    def observe(self) -> Observation:
+        def of(kind: str) -> tuple[Mapping[str, Any], ...]:
+            return tuple(one for (what, _), one in sorted(self.objects.items()) if what == kind)
+
+        used = {host.pod.node for host in self.hosts.values()}
+        nodes = tuple(node for name, node in sorted(self.nodes.items()) if name in used)
+        auth = AuthSecret("demo-auth", "1", "hash") if self.has_password else None
+        return Observation(
+            meta=self.meta,
+            lease_transitions=self.lease_transitions,
+            pods=tuple(host.pod for host in self.hosts.values()),
+            claims=tuple(claim for claim, _ in self.volumes.values()),
+            services=of("Service"),
+            config_maps=of("ConfigMap"),
+            budgets=of("PodDisruptionBudget"),
+            auth=auth,
+            nodes=nodes if self.sees_nodes else Unknown("forbidden", START_S),
+            members=tuple(self._member(host) for host in self.hosts.values() if host.pod.ip),
+            status=self.status,
+        )
+
+    def condition(self, type_: str) -> str | None:
+        found = (one["status"] for one in self.status.get("conditions", ()) if one["type"] == type_)
+        return next(found, None)
+
+    def shard(self, index: int) -> list[Host]:
+        return [host for host in self.hosts.values() if host.pod.shard == index]
+
+    def master(self, index: int) -> Host | None:
+        serving = [host for host in self.shard(index) if host.server is not None and host.server.is_serving]
+        return max(serving, key=lambda host: host.server.config_epoch if host.server else 0, default=None)
+
+    def synced(self, index: int) -> list[Host]:
+        return [
+            host
+            for host in self.shard(index)
+            if host.server is not None and host.server.role is Role.REPLICA and host.server.synced
+        ]
+
+    # --- acting ------------------------------------------------------------------------------------------
+
+    def apply(self, wanted: Iterable[Action]) -> None:
+        """Carry out actions lane by lane, in order; a refusal ends its lane."""
+        ended: set[int | None] = set()
+        for action in wanted:
+            if action.shard in ended:
+                continue
+            self.log.append(action)
+            try:
+                self._act(action)
+            except Refusal:
+                ended.add(action.shard)
+
+    def _act(self, action: Action) -> None:
+        match action:
+            case do.ApplyObject(manifest=manifest):
+                self.objects[manifest["kind"], manifest["metadata"]["name"]] = manifest
+            case do.CreateSecret():
+                self.has_password = True
+            case do.CreateClaim(manifest=manifest):
+                self._create_claim(manifest)
+            case do.CreatePod(manifest=manifest):
+                self._create_pod(manifest)
+            case do.DeletePod(pod=name, uid=uid, grace_period_s=grace):
+                if name in self.hosts and self.hosts[name].pod.uid == uid:
+                    self.delete(name, is_forced=grace == 0)
+            case do.DeleteClaim(claim=name):
+                self.volumes.pop(name, None)
+            case do.DeleteBudget(budget=name):
+                self.objects.pop(("PodDisruptionBudget", name), None)
+            case do.LabelPod(pod=name, labels=labels):
+                if name in self.hosts:
+                    host = self.hosts[name]
+                    host.pod = replace(host.pod, role_label=labels[names.LABEL_ROLE])
+            case do.PatchClaim():
+                self._patch_claim(action)
+            case do.RecordEvent():
+                self.events.append(action)
+            case _:
+                self._command(action)
+
+    def _create_pod(self, manifest: Mapping[str, Any]) -> None:
+        metadata = manifest["metadata"]
+        if metadata["name"] in self.hosts:
+            return
+        self.counter += 1
+        volume = manifest["spec"]["volumes"][0].get("persistentVolumeClaim", {}).get("claimName", "")
+        schedulable = [name for name, node in sorted(self.nodes.items()) if not node.is_cordoned]
+        pod = Pod(
+            name=metadata["name"],
+            uid=f"uid-{self.counter}",
+            resource_version=str(self.counter),
+            shard=int(metadata["labels"][names.LABEL_SHARD]),
+            serial=int(metadata["labels"][names.LABEL_SERIAL]),
+            revision=metadata["annotations"][names.ANNOTATION_REVISION],
+            node=schedulable[self.counter % len(schedulable)],
+            created_at_s=self.now_s,
+            claim=volume,
+            owner_uid=metadata["ownerReferences"][0]["uid"],
+        )
+        disk = self.volumes[volume][1] if volume else Disk()
+        self.hosts[pod.name] = Host(pod, disk)
+
+    def _create_claim(self, manifest: Mapping[str, Any]) -> None:
+        metadata = manifest["metadata"]
+        if metadata["name"] in self.volumes:
+            return
+        owners = metadata.get("ownerReferences", [{}])
+        claim = Claim(
+            name=metadata["name"],
+            uid=f"uid-{metadata['name']}",
+            resource_version="1",
+            shard=int(metadata["labels"][names.LABEL_SHARD]),
+            serial=int(metadata["labels"][names.LABEL_SERIAL]),
+            size_requested=manifest["spec"]["resources"]["requests"]["storage"],
+            owner_uid=owners[0].get("uid", ""),
+        )
+        self.volumes[claim.name] = (claim, Disk())
+
+    def _patch_claim(self, action: do.PatchClaim) -> None:
+        claim, disk = self.volumes[action.claim]
+        if "spec" in action.patch:
+            size = action.patch["spec"]["resources"]["requests"]["storage"]
+            claim = replace(claim, size_requested=size)
+        if "metadata" in action.patch:
+            owners = action.patch["metadata"]["ownerReferences"]
+            claim = replace(claim, owner_uid=owners[0]["uid"] if owners else "")
+        self.volumes[action.claim] = (claim, disk)
+
+    def _command(self, action: Action) -> None:
+        assert not isinstance(action, do.RecordEvent)
+        uid = action.target.uid  # type: ignore[union-attr]
+        host = next((one for one in self.hosts.values() if one.pod.uid == uid), None)
+        if host is None or host.server is None or host.is_silent:
+            raise Refusal("not reached")
+        server = host.server
+        match action:
+            case do.RaiseLease(lease_transitions=transitions):
+                if transitions < server.lease:
+                    raise Refusal("STALE")
+                server.lease = transitions
+            case do.SetConfigEpoch(config_epoch=epoch):
+                if not server.lines and server.config_epoch == 0:
+                    server.config_epoch = server.current_epoch = epoch
+            case do.AssignMaster():
+                self._assign_master(server, action)
+            case do.AssignReplica():
+                self._assign_replica(server, action)
+            case do.AddSlots(slots=slots):
+                self._add_slots(server, slots)
+            case do.Meet(ip=ip):
+                self._meet(server, ip)
+            case do.Forget(node_id=node_id):
+                server.lines.pop(node_id, None)
+            case do.ForceFailover():
+                self._force(server)
+            case do.Handover(to_node_id=node_id):
+                self._promote(self._by_id(node_id))
+            case do.SetConfig(directives=pairs):
+                server.config.update(pairs)
+        self._save_map(host)
+
+    def _assign_master(self, server: Server, action: do.AssignMaster) -> None:
+        if server.is_serving:
+            return
+        taken = server.slots or server.boot_slots
+        if server.master_id in server.lines:
+            taken = taken or server.lines[server.master_id].slots
+        self._check_fence(server, action.config_epoch_seen, action.lease_transitions, taken)
+        if server.role is Role.REPLICA and not server.synced and not action.is_newest:
+            raise Refusal("NOTSYNCED")
+        server.phase, server.role, server.master_id = Phase.ASSIGNED, Role.MASTER, ""
+        if taken:
+            server.current_epoch += 1
+            server.config_epoch = server.data_epoch = server.current_epoch
+            server.slots = taken
+            for line in server.lines.values():
+                line.slots -= taken
+
+    def _assign_replica(self, server: Server, action: do.AssignReplica) -> None:
+        if action.master_id not in server.lines:
+            raise Refusal("UNKNOWNNODE")
+        self._check_fence(server, action.config_epoch_seen, action.lease_transitions, server.slots)
+        server.phase, server.role = Phase.ASSIGNED, Role.REPLICA
+        server.slots = frozenset()
+        if server.master_id != action.master_id:
+            server.synced = server.link_up = False
+        server.master_id = action.master_id
+
+    def _check_fence(self, server: Server, epoch_seen: int, lease: int, slots: Slots) -> None:
+        owners = [line.config_epoch for line in server.lines.values() if line.slots & slots]
+        if lease < server.lease or max(owners, default=0) > epoch_seen:
+            raise Refusal("STALE")
+        server.lease = lease
+
+    def _add_slots(self, server: Server, slots: tuple[SlotRange, ...]) -> None:
+        wanted = frozenset(slots)
+        if server.phase is not Phase.ASSIGNED or any(line.slots & wanted for line in server.lines.values()):
+            raise Refusal("ERR Slot is already busy")
+        server.slots |= wanted
+        server.data_epoch = max(server.config_epoch, 1)
+
+    def _meet(self, server: Server, ip: str) -> None:
+        other = next((one for one in self._running() if one.ip == ip), None)
+        if other is not None and other is not server:
+            server.lines.setdefault(other.node_id, Line(ip)).ip = ip
+            other.lines.setdefault(server.node_id, Line(server.ip)).ip = server.ip
+
+    def _force(self, server: Server) -> None:
+        if server.role is Role.MASTER:
+            return
+        if not server.synced:
+            raise Refusal("NOTSYNCED")
+        owners = {one for one, line in server.lines.items() if line.slots}
+        voters = [
+            one for one in self._running() if one.node_id in owners and (one.is_serving or one.boot_slots)
+        ]
+        if len(voters) > len(owners) // 2:
+            self._promote(server)
+
+    # --- the data plane ------------------------------------------------------------------------------------
+
+    def _start(self, host: Host) -> None:
+        if host.down_for > 0:
+            host.down_for -= 1
+            return
+        self.counter += 1
+        disk = host.disk
+        container = host.pod.container
+        ip = host.pod.ip or f"10.0.{self.counter // 250}.{self.counter % 250 + 1}"
+        server = Server(disk.node_id or f"id-{self.counter:03d}", ip)
+        server.config = dict(directives.live_directives(self._valid_spec()))
+        server.lines = {one: replace(line) for one, line in disk.lines.items()}
+        server.config_epoch, server.current_epoch = disk.config_epoch, disk.current_epoch
+        server.lease, server.master_id = disk.lease, disk.master_id
+        server.boot_slots = disk.slots
+        server.data_epoch, server.offset, server.keys = disk.data_epoch, disk.offset, disk.keys
+        if disk.slots:
+            has_replicas = any(line.master_id == server.node_id for line in server.lines.values())
+            server.phase = Phase.YIELDING if has_replicas else Phase.RESUMING
+        host.server = server
+        has_run = container.last_termination is not None
+        host.pod = replace(
+            host.pod,
+            ip=ip,
+            phase=PodPhase.RUNNING,
+            container=Container(
+                ContainerState.RUNNING,
+                "",
+                "",
+                self.now_s,
+                container.restart_count + has_run,
+                container.last_termination,
+            ),
+        )
+        self._save_map(host)
+
+    def _valid_spec(self) -> ClusterSpec:
+        spec = self.spec
+        assert isinstance(spec, ClusterSpec)
+        return spec
+
+    def _save_map(self, host: Host) -> None:
+        server, disk = host.server, host.disk
+        if server is None:
+            return
+        disk.node_id, disk.config_epoch, disk.current_epoch = (
+            server.node_id,
+            server.config_epoch,
+            server.current_epoch,
+        )
+        disk.lease, disk.master_id = server.lease, server.master_id
+        disk.slots = server.slots or server.boot_slots
+        disk.lines = {one: replace(line) for one, line in server.lines.items()}
+        disk.data_epoch, disk.offset, disk.keys = server.data_epoch, server.offset, server.keys
+
+    def _remove(self, name: str) -> None:
+        host = self.hosts.pop(name)
+        self._save_map(host)
+
+    def _running(self) -> list[Server]:
+        return [host.server for host in self.hosts.values() if host.server is not None]
+
+    def _by_id(self, node_id: str) -> Server:
+        return next(one for one in self._running() if one.node_id == node_id)
+
+    def _gossip(self) -> None:
+        """Until nothing is new: linked servers learn each other's lines, slots by the highest epoch."""
+        running = {server.node_id: server for server in self._running()}
+        for _ in range(4):
+            for server in running.values():
+                for node_id in list(server.lines):
+                    other = running.get(node_id)
+                    line = server.lines[node_id]
+                    line.is_failed = other is None
+                    if other is None or line.ip != other.ip:
+                        continue
+                    mine = other.lines.setdefault(server.node_id, Line(server.ip))
+                    mine.ip = server.ip
+                    for known, its in other.lines.items():
+                        if known != server.node_id and known in running and its.ip == running[known].ip:
+                            server.lines.setdefault(known, Line(its.ip)).ip = its.ip
+                    self._hear(server, other)
+        for host in self.hosts.values():
+            self._save_map(host)
+
+    def _hear(self, server: Server, other: Server) -> None:
+        """`server` takes in a ping of `other`."""
+        line = server.lines[other.node_id]
+        line.config_epoch = other.config_epoch
+        line.master_id = other.master_id if other.role is Role.REPLICA else ""
+        server.current_epoch = max(server.current_epoch, other.current_epoch, other.config_epoch)
+        if not other.is_serving:
+            if other.phase is Phase.ASSIGNED:  # else it is merely without a role, and keeps its name on them
+                line.slots = frozenset()
+            return
+        line.slots = other.slots
+        for node_id, one in server.lines.items():
+            if node_id != other.node_id and one.config_epoch < other.config_epoch:
+                one.slots -= other.slots
+        lost = (server.slots | server.boot_slots) & other.slots
+        if lost and other.config_epoch > server.config_epoch:
+            server.slots -= lost
+            server.boot_slots -= lost
+            if not server.slots:
+                server.phase, server.role, server.master_id = Phase.ASSIGNED, Role.REPLICA, other.node_id
+                server.synced = False
+        follows_loser = server.role is Role.REPLICA and server.master_id in server.lines
+        if follows_loser and other.node_id != server.master_id:
+            master = server.lines[server.master_id]
+            is_sibling = self._shard_of(server) == self._shard_of(other)
+            if is_sibling and not master.slots and other.config_epoch > master.config_epoch:
+                server.master_id = other.node_id
+
+    def _shard_of(self, server: Server) -> int | None:
+        return next(host.pod.shard for host in self.hosts.values() if host.server is server)
+
+    def _elect(self) -> None:
+        for index in {host.pod.shard for host in self.hosts.values() if host.pod.shard is not None}:
+            if self.master(index) is None:
+                candidates = [host.server for host in self.synced(index) if not host.pod.is_terminating]
+                if candidates and candidates[0] is not None:
+                    self._force(candidates[0])
+
+    def _promote(self, server: Server) -> None:
+        old = server.lines[server.master_id]
+        server.current_epoch += 1
+        server.config_epoch = server.data_epoch = server.current_epoch
+        server.role, server.slots = Role.MASTER, old.slots
+        old.slots = frozenset()
+        server.phase, server.master_id = Phase.ASSIGNED, ""
+
+    def _hand_over_from(self, host: Host) -> None:
+        if host.server is None or not host.server.is_serving:
+            return
+        heirs = [
+            one.server
+            for one in self.synced(host.pod.shard or 0)
+            if not one.pod.is_terminating and one.server is not None
+        ]
+        if heirs:
+            self._promote(heirs[0])
+            self._gossip()
+
+    def _follow(self) -> None:
+        """Replicas of serving masters get in sync; restarted replicas confirm their master."""
+        running = {server.node_id: server for server in self._running()}
+        for server in running.values():
+            master = running.get(server.master_id)
+            serves = master is not None and master.is_serving and server.master_id in server.lines
+            if server.phase is Phase.AWAITING and serves:
+                server.phase, server.role = Phase.ASSIGNED, Role.REPLICA
+            if server.role is Role.REPLICA and server.phase is Phase.ASSIGNED:
+                server.link_up = serves
+                if serves and master is not None:
+                    server.synced = True
+                    server.data_epoch, server.offset = master.data_epoch, master.offset
+                    server.keys = master.keys
+        for host in self.hosts.values():
+            if host.server is not None:
+                self._save_map(host)
+
+    def write(self, keys: int = 1) -> None:
+        """Clients write; serving masters and their synced replicas take it."""
+        for server in self._running():
+            if server.is_serving:
+                server.keys += keys
+                server.offset += keys
+        self._follow()
+
+    def _member(self, host: Host) -> Member:
+        server = host.server
+        if server is None or host.is_silent:
+            nothing = Unknown("no answer", self.now_s - 10)
+            return Member(host.pod.uid, nothing, nothing, nothing, nothing)
+        status = MemberStatus(
+            node_id=server.node_id,
+            phase=server.phase,
+            role=server.role,
+            config_epoch=server.config_epoch,
+            current_epoch=server.current_epoch,
+            data_epoch=server.data_epoch,
+            repl_offset=server.offset,
+            synced=server.synced,
+            link_up=server.link_up,
+            master_id=server.master_id,
+            slots=count(server.slots),
+            keys=server.keys,
+            lease_transitions=server.lease,
+            boot_slots=count(server.boot_slots),
+        )
+        mine = KnownNode(
+            server.node_id,
+            server.ip,
+            6379,
+            16379,
+            ("myself", "master" if server.role is Role.MASTER else "slave"),
+            server.master_id,
+            server.config_epoch,
+            True,
+            ranges(server.slots),
+        )
+        lines = tuple(_known(node_id, line) for node_id, line in sorted(server.lines.items()))
+        sample: Any = server.sample or Unknown("not scraped", self.now_s)
+        return Member(host.pod.uid, status, (mine, *lines), dict(server.config), sample)
+
+
+def _known(node_id: str, line: Line) -> KnownNode:
+    role = "slave" if line.master_id else "master"
+    flags = (role, "fail") if line.is_failed else (role,)
+    return KnownNode(
+        node_id,
+        line.ip,
+        6379,
+        16379,
+        flags,
+        line.master_id,
+        line.config_epoch,
+        not line.is_failed,
+        ranges(line.slots),
+    )
+
+
+def ranges(slots: Slots) -> tuple[SlotRange, ...]:
+    return tuple(sorted(slots, key=lambda one: one.first))
+
+
+def count(slots: Slots) -> int:
+    return sum(len(one) for one in slots)
+
+
+SMALL = {"resources": {"limits": {"memory": "256Mi"}}}
+
+
+def running(spec: Mapping[str, Any] | None = None, **options: Any) -> World:
+    """A world whose cluster is created, ready and has data."""
+    world = World({**SMALL, **(spec or {})}, **options)
+    world.converge()
+    world.write(100)
+    world.converge()
+    return world
