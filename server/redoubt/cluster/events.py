@@ -139,9 +139,13 @@ class ClusterEvents(BusHandler):
         cluster.claims.apply_role(sender, message)
         cluster.claims.apply_slots(sender, message, now_ms)
         cluster.claims.resolve_collision(sender, message)
+        known = len(cluster.topology.nodes)
         for entry in message.gossip:
             cluster.failures.report(sender, entry, now_ms)
             cluster.membership.learn(entry, now_ms)
+        if len(cluster.topology.nodes) > known:
+            # A replica that has not heard its new master knows none of its slots and could not succeed it.
+            cluster.gossip.dial_all(now_ms)
         cluster.membership.told_forgotten(message.forgotten, now_ms)
         hostname = message.hostname or ""
         human_name = message.human_name or ""

@@ -45,11 +45,7 @@ class Gossip:
 
     def tick(self, now_ms: int) -> None:
         """Dial whoever has no stream, ping whoever is due, and give up streams that are stuck."""
-        for node in list(self.topology.nodes.values()):
-            if node.flags & (flag.MYSELF | flag.NOADDR):
-                continue
-            if node.link is None:
-                self.dial(node, now_ms)
+        self.dial_all(now_ms)
         if now_ms - self._random_ping_ms >= RANDOM_PING_MS:
             self._random_ping_ms = now_ms
             self._ping_one_of_five(now_ms)
@@ -62,6 +58,12 @@ class Gossip:
                 self.bus.drop(node)
             elif not node.ping_sent_ms and now_ms - node.pong_received_ms > timeout_ms // 2:
                 self.ping(node, now_ms)
+
+    def dial_all(self, now_ms: int) -> None:
+        """Dial whoever has no stream."""
+        for node in list(self.topology.nodes.values()):
+            if node.link is None and not node.flags & (flag.MYSELF | flag.NOADDR):
+                self.dial(node, now_ms)
 
     def dial(self, node: ClusterNode, now_ms: int) -> None:
         """Connect to a node; the attempt counts as a ping, or a silent host would never be missed."""
