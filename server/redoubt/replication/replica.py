@@ -150,6 +150,8 @@ class MasterLink(LinkOwner):
             self.session = None
             self._drop_link()
             self._back_to_idle()
+            if self.state.cluster is not None:
+                self.state.cluster.master_link_ended(now_ms)
 
     def drained(self, link: Link, now_ms: int) -> None:
         """Nothing waits for room on this link."""

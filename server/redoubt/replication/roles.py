@@ -320,6 +320,8 @@ class Replication(ReplicationHook):
         is_busy = self.master.is_sending() or not self.discard.is_empty() or self.diverged_copy is not None
         if self.link is not None and self.link.wants_tick():
             is_busy = True
+        # Whether the kernel of a replica has taken its bytes is sampled at each tick.
+        is_busy = is_busy or self.holds_replies()
         return self.state.now_ms + 1 if is_busy else 0
 
     def refresh_gates(self) -> None:

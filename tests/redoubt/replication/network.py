@@ -1,4 +1,4 @@
-"""Several nodes without processes, joined by links that a test can cut: what the replication tests stand on."""
+"""Several nodes without processes, joined by links that a test can cut: the ground of these tests."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def test_a_chain_has_one_history():
 
 def test_a_chain_survives_a_full_copy_in_its_middle():
     network = Network()
-    master, middle, last = network.add(1), network.add(2), network.add(3)
+    _, middle, last = network.add(1), network.add(2), network.add(3)
     follow(network, middle, 1)
     follow(network, last, 2)
     other = network.add(4)
