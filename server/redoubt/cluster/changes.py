@@ -265,6 +265,8 @@ def replicate(ctx: Session, argv: list[bytes]) -> Reply:
     if myself.is_master and (myself.slots or len(ctx.state.keyspaces[0])):
         raise CommandError(b"ERR To set a master the node must be empty and without assigned slots.")
     cluster.roles.follow(node)
+    # Who does not know whose replica this is could not elect it.
+    cluster.gossip.announce(ctx.now_ms)
     cluster.settle(ctx.now_ms)
     return OK
 

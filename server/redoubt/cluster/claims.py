@@ -46,6 +46,8 @@ class SlotClaims:
                 self.file.mark()
             return
         master = topology.find(message.master_id)
+        if master is sender:
+            return
         if sender.is_master or sender.master is not master or not sender.is_replica:
             topology.set_replica(sender, master)
             self.file.mark()

@@ -136,6 +136,10 @@ class Cluster(ClusterHook):
         self.settle(now_ms)
         return is_busy
 
+    def master_link_ended(self, now_ms: int) -> None:
+        self.election.tick_if_comparing(now_ms)
+        self.settle(now_ms)
+
     def tick(self, now_ms: int) -> None:
         """Do what time demands; called every 100 ms, sooner if `next_tick_ms` asks."""
         if self.watch.stood_still(now_ms):

@@ -170,9 +170,22 @@ class Election:
             self.gossip.ping(sibling, now_ms)
 
     def _is_compared(self, now_ms: int) -> bool:
-        if self.is_forced or now_ms - self._since_ms >= COMPARE_MS_MAX:
+        if now_ms - self._since_ms >= COMPARE_MS_MAX:
+            return True
+        if self.state.replication.link_is_up and self._has_died():
+            return False
+        if self.is_forced:
             return True
         return all(sibling.answered_ms >= self._since_ms for sibling in self._siblings())
+
+    def _has_died(self) -> bool:
+        """Say whether our master's process is known to be gone.
+
+        Then its stream will end at once, behind what its kernel had still taken from it: acknowledged
+        writes among it. We read to that end before we take over.
+        """
+        master = self.topology.myself.master
+        return master is not None and master.is_refusing
 
     def _rank(self) -> int:
         """Count the siblings that have answered and go first: newer data, or equal data and a smaller id.
