@@ -21,20 +21,24 @@ import signal
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Self
 
 from devcluster import toolchain
 from devcluster.faults import DevclusterFaults
+from devcluster.kubelet.process import StartError, detect_isolation
 from devcluster.progress import Progress
 from devcluster.state import ENVIRONMENT_MARK, Settings, State, supervisor_pid
 
 UP_TIMEOUT_S: Final = 120
 DOWN_TIMEOUT_S: Final = 15
+NEEDED_COMMANDS: Final = ("nsenter", "setpriv", "setsid", "openssl")
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 
 
@@ -70,6 +74,7 @@ class DevCluster:
     def up(self) -> Self:
         """Start the cluster unless it runs, and return when its nodes are Ready."""
         if not self.is_running:
+            self._require_isolation()
             binaries = toolchain.binaries()
             self._sweep()
             self._start_supervisor(binaries)
@@ -176,6 +181,18 @@ class DevCluster:
                 return parsed
         except urllib.error.HTTPError as refused:
             raise RuntimeError(refused.read().decode(errors="replace")) from None
+
+    def _require_isolation(self) -> None:
+        """Say what is missing before anything is built or started."""
+        missing = [name for name in NEEDED_COMMANDS if not shutil.which(name)]
+        if missing:
+            raise RuntimeError(f"devcluster needs the commands {', '.join(missing)} (util-linux, openssl)")
+        # In a thread of its own, because the caller may have an event loop.
+        with tempfile.TemporaryDirectory() as staging, ThreadPoolExecutor(1) as thread:
+            try:
+                thread.submit(asyncio.run, detect_isolation(staging)).result()
+            except StartError as refused:
+                raise RuntimeError(str(refused)) from None
 
     def _start_supervisor(self, binaries: dict[str, str]) -> None:
         self.state.make()

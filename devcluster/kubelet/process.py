@@ -96,10 +96,11 @@ class ContainerProcess:
         if self.spec.pid_namespace:
             prefix.append("-p")
         if self.spec.user_namespace:
-            prefix += ["-U", "--preserve-credentials"]
-        else:
-            prefix += ["-S", str(self.spec.uid), "-G", str(self.spec.gid)]
-        return [*prefix, "-r", "-w", "--", *command]
+            return [*prefix, "-U", "--preserve-credentials", "-r", "-w", "--", *command]
+        # setpriv, because nsenter would drop the supplementary groups and so the volumes of an fsGroup.
+        groups = ",".join(map(str, self.spec.groups))
+        user = ["setpriv", f"--reuid={self.spec.uid}", f"--regid={self.spec.gid}", f"--groups={groups}"]
+        return [*prefix, "-r", "-w", "--", *user, "--", *command]
 
     async def run_inside(self, command: list[str], timeout_s: float) -> tuple[int, str]:
         """Run a command inside; return its exit status and the beginning of its output, or TimeoutError."""

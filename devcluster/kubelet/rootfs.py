@@ -105,22 +105,25 @@ class _Plan:
     def expose(self, path: str) -> None:
         """Make sure that `path` is there and that every user can reach it."""
         directory, parts = self.root, [part for part in path.split("/") if part]
+        is_below_closed = False
         for depth, part in enumerate(parts):
             here = "/" + "/".join(parts[: depth + 1])
             is_last = depth == len(parts) - 1
+            is_enterable = self._host.is_enterable(here)
             node = directory.entries.get(part)
             if isinstance(node, _Directory):
                 directory = node
                 continue
             if isinstance(node, _Bind) and not self._is_hidden_below(parts, depth):
                 return  # bound as a whole, and everything on the way may be entered
-            if is_last and self._host.is_enterable(here):
+            if is_last and is_enterable:
                 if node is None:
                     directory.entries[part] = _Bind(here, True, self._host.kind(here))
                 return
             opened = _Directory()
-            # An opened directory shows its siblings only where everybody could see them anyway.
-            if is_last or self._host.is_enterable(here):
+            # What lies beside the way is shown only where everybody could see it anyway.
+            is_below_closed = is_below_closed or not is_enterable
+            if is_last or not is_below_closed:
                 self._open(opened, here)
             directory.entries[part] = opened
             directory = opened
