@@ -145,6 +145,9 @@ class ClusterHook:
         """
         return True
 
+    def master_link_ended(self, now_ms: int) -> None:
+        """Take note that everything our master has sent us is applied: its stream has ended."""
+
     def start(self, now_ms: int) -> None:
         """Begin, once the configuration is read and before the first connection."""
 

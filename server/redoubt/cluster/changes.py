@@ -265,8 +265,6 @@ def replicate(ctx: Session, argv: list[bytes]) -> Reply:
     if myself.is_master and (myself.slots or len(ctx.state.keyspaces[0])):
         raise CommandError(b"ERR To set a master the node must be empty and without assigned slots.")
     cluster.roles.follow(node)
-    # Who does not know whose replica this is could not elect it.
-    cluster.gossip.announce(ctx.now_ms)
     cluster.settle(ctx.now_ms)
     return OK
 
@@ -291,7 +289,7 @@ def failover(ctx: Session, argv: list[bytes]) -> Reply:
     if ctx.state.config.await_role and not ctx.state.replication.is_synced:
         raise CommandError(b"NOTSYNCED this replica has not completed a sync since it started")
     if way == b"TAKEOVER":
-        cluster.handover.take_over(ctx.now_ms)
+        cluster.handover.take_over()
     elif way == b"FORCE":
         cluster.handover.force(ctx.now_ms)
     else:

@@ -192,6 +192,8 @@ class Cluster(ClusterHook):
             self.handover.cancel()
             if self.topology.myself.is_replica:
                 self.watch.trust()
+            # Everybody hears of it now: who does not know whose replica this is could not elect it.
+            self.gossip.announce(now_ms)
         self.availability.update(now_ms)
         if not self.availability.is_ok:
             self.watch.release()
@@ -273,6 +275,8 @@ def boot_topology(state: ServerState, config_text: bytes, now_ms: int) -> Topolo
     """Make the map of a starting node: from its file, or of itself alone under a new id."""
     if config_text:
         topology = nodes_conf.parse(config_text.decode(errors="replace"), now_ms)
+        # A node that yielded when it ended counted itself as failed; a new process judges anew.
+        topology.myself.flags &= ~(flag.PFAIL | flag.FAILED)
     else:
         topology = Topology(ClusterNode(new_id(state.random), flag.MYSELF | flag.MASTER, now_ms))
     if not topology.myself.shard_id:

@@ -179,13 +179,13 @@ class Election:
         return all(sibling.answered_ms >= self._since_ms for sibling in self._siblings())
 
     def _has_died(self) -> bool:
-        """Say whether our master's process is known to be gone.
+        """Say whether our master counts as dead.
 
-        Then its stream will end at once, behind what its kernel had still taken from it: acknowledged
-        writes among it. We read to that end before we take over.
+        If its process is gone, its stream to us ends at once, behind what its kernel had still taken from
+        it: acknowledged writes among it. We read to that end before we take over.
         """
         master = self.topology.myself.master
-        return master is not None and master.is_refusing
+        return master is not None and master.is_suspected
 
     def _rank(self) -> int:
         """Count the siblings that have answered and go first: newer data, or equal data and a smaller id.
@@ -253,10 +253,10 @@ class Election:
         if voter.node_id not in self.votes:
             self.votes.append(voter.node_id)
         if len(self.votes) >= self.topology.quorum():
-            self.promote(self.epoch, now_ms)
+            self.promote(self.epoch)
 
-    def promote(self, epoch: int, now_ms: int) -> None:
-        """Take the master's slots under this epoch and tell everybody."""
+    def promote(self, epoch: int) -> None:
+        """Take the master's slots under this epoch; everybody is told when the cluster object settles."""
         topology = self.topology
         myself = topology.myself
         master = myself.master
@@ -265,4 +265,3 @@ class Election:
         self.roles.lead()
         topology.set_owners(slots, myself)
         self.claims.take_epoch(max(epoch, myself.config_epoch))
-        self.gossip.announce(now_ms)

@@ -73,12 +73,12 @@ class Handover:
         self._start(now_ms)
         self._ask(now_ms)
 
-    def take_over(self, now_ms: int) -> None:
+    def take_over(self) -> None:
         """Take the slots under a new epoch without anybody's vote (TAKEOVER)."""
         self.cancel()
         topology = self.topology
         topology.current_epoch = topology.config_epoch_max() + 1
-        self.election.promote(topology.current_epoch, now_ms)
+        self.election.promote(topology.current_epoch)
 
     def _start(self, now_ms: int) -> None:
         is_asking = self.election.is_forced
