@@ -1,4 +1,4 @@
-"""In a cluster: the epoch of the data travels with them, own writes are kept, a suspicious copy is refused."""
+"""In a cluster: the epoch travels with the data, own writes are kept, a suspicious copy is refused."""
 
 from redoubt.hooks import ClusterHook
 from redoubt.persist.rdb_read import RdbReader
