@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 from redoubt.data.frequency import frequency_after_access, initial_frequency
 from redoubt.data.key_slot import SLOT_BITS, SLOTS, key_slot
-from redoubt.data.memory import BUCKET_BYTES, KEY_OVERHEAD_BYTES, measure_buckets, size_of
+from redoubt.data.memory import BUCKET_BYTES, TABLE_BYTES, measure_buckets, size_of, size_of_bytes
 from redoubt.data.snapshot_cursor import bucket_items
 from redoubt.data.table import Bucket, Table
 from redoubt.data.text import Value
@@ -78,6 +78,8 @@ class Keyspace:
         self.value_bytes = 0
         # What one bucket occupies besides keys and values, as last measured.
         self.bucket_bytes = BUCKET_BYTES
+        # Slots that hold keys, in cluster mode.
+        self.slot_table_count = 0
         # Every bucket of every table, in no order that matters: what random choices are drawn from.
         self.buckets: list[Bucket] = []
         # Outside cluster mode this is the one table; in cluster mode it stays empty.
@@ -202,7 +204,7 @@ class Keyspace:
             values[key] = value
         else:
             self.value_bytes += size_of(value)
-            self.key_bytes += KEY_OVERHEAD_BYTES + len(key)
+            self.key_bytes += size_of_bytes(key)
             values[key] = value
             self.key_count += 1
             table.key_count += 1
@@ -247,7 +249,7 @@ class Keyspace:
             self.save_bucket(bucket, table)
         del bucket.values[key]
         self.value_bytes -= size_of(value)
-        self.key_bytes -= KEY_OVERHEAD_BYTES + len(key)
+        self.key_bytes -= size_of_bytes(key)
         if bucket.expiries and bucket.expiries.pop(key, 0):
             self.expiring_count -= 1
         if bucket.frequencies:
@@ -304,6 +306,7 @@ class Keyspace:
         self.expiring_count, other.expiring_count = other.expiring_count, self.expiring_count
         self.average_ttl_ms, other.average_ttl_ms = other.average_ttl_ms, self.average_ttl_ms
         self.bucket_bytes, other.bucket_bytes = other.bucket_bytes, self.bucket_bytes
+        self.slot_table_count, other.slot_table_count = other.slot_table_count, self.slot_table_count
         self.key_bytes, other.key_bytes = other.key_bytes, self.key_bytes
         self.value_bytes, other.value_bytes = other.value_bytes, self.value_bytes
         self.snapshots, other.snapshots = other.snapshots, self.snapshots
@@ -330,6 +333,7 @@ class Keyspace:
         if table is None:
             table = Table(self.snapshot_number)
             self.tables[slot] = table
+            self.slot_table_count += 1
             self._enlist(table.buckets[0])
         return table
 
@@ -340,6 +344,7 @@ class Keyspace:
         for bucket in table.buckets:
             self._delist(bucket)
         self.tables[slot] = None
+        self.slot_table_count -= 1
 
     def _split(self, table: Table) -> None:
         if self.snapshots and table.split_source().saved_by < self.snapshot_number:
@@ -440,7 +445,7 @@ class Keyspace:
 
     def table_bytes(self) -> int:
         """Return what the buckets occupy besides keys and values."""
-        return self.bucket_bytes * len(self.buckets)
+        return self.bucket_bytes * len(self.buckets) + TABLE_BYTES * self.slot_table_count
 
     def measure(self) -> None:
         """Measure a few buckets, which stand for all; called by every tick."""
@@ -472,7 +477,7 @@ class Keyspace:
         table.detached_at = self.snapshot_number
         for bucket in table.buckets:
             for key, value in bucket.values.items():
-                self.key_bytes -= KEY_OVERHEAD_BYTES + len(key)
+                self.key_bytes -= size_of_bytes(key)
                 self.value_bytes -= size_of(value)
             self.expiring_count -= len(bucket.expiries)
         self.key_count -= table.key_count

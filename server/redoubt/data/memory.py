@@ -23,14 +23,18 @@ if TYPE_CHECKING:
     from redoubt.data.keyspace import Keyspace
     from redoubt.data.table import Bucket
 
-# A bytes object is 33 bytes and its content; the allocator rounds up to 16, which adds 7.5 on average.
-BYTES_OVERHEAD_BYTES: Final = 40
+# A bytes object is 33 bytes and its content. Python's allocator rounds up to 16; what is larger than 512
+# comes from malloc, which adds 8 first.
+BYTES_HEADER_BYTES: Final = 33
+SMALL_BYTES_MAX: Final = 512
+MALLOC_HEADER_BYTES: Final = 8
 INTEGER_BYTES: Final = 32
-KEY_OVERHEAD_BYTES: Final = BYTES_OVERHEAD_BYTES
-# An entry of a dict (hash, key, value) and its place in the index, at the usual fill; the time itself.
-EXPIRY_BYTES: Final = 40 + INTEGER_BYTES
+# The time itself, and its entry in a dict at the usual fill with what the allocator loses on it (measured).
+EXPIRY_BYTES: Final = INTEGER_BYTES + 56
 # A bucket's own object, its three dicts without their entries, and its places in two lists.
 BUCKET_BYTES: Final = 320
+# The table of one slot in cluster mode, without its buckets (measured).
+TABLE_BYTES: Final = 170
 # The dict of a bucket is measured in so many buckets at a time.
 BUCKETS_MEASURED: Final = 16
 
@@ -48,10 +52,18 @@ class MemoryParts:
         return self.keys + self.expiries + self.values
 
 
+def size_of_bytes(text: bytes) -> int:
+    """Return what a bytes object occupies: a key, or a string that is plain bytes."""
+    size = BYTES_HEADER_BYTES + len(text)
+    if size > SMALL_BYTES_MAX:
+        size += MALLOC_HEADER_BYTES
+    return (size + 15) & -16
+
+
 def size_of(value: Value) -> int:
     """Return what a value occupies, its place in the table not included."""
     if isinstance(value, bytes):
-        return BYTES_OVERHEAD_BYTES + len(value)
+        return size_of_bytes(value)
     if isinstance(value, GrowableText):
         return value.size_bytes()
     return INTEGER_BYTES
@@ -79,7 +91,7 @@ def used_memory(keyspaces: list[Keyspace]) -> int:
 
 def usage_of(keyspace: Keyspace, key: bytes, value: Value) -> int:
     """Return what one key and its value occupy, its share of the table included (MEMORY USAGE)."""
-    usage = KEY_OVERHEAD_BYTES + len(key) + size_of(value)
+    usage = size_of_bytes(key) + size_of(value)
     if keyspace.expire_at(key):
         usage += EXPIRY_BYTES
     return usage + keyspace.table_bytes() // max(1, keyspace.key_count)

@@ -91,8 +91,8 @@ class Table:
             else:
                 stays[key] = value
         source.values = stays
-        _divide(source.expiries, half.expiries, half.values)
-        _divide(source.frequencies, half.frequencies, half.values)
+        source.expiries = _divide(source.expiries, half.expiries, half.values)
+        source.frequencies = _divide(source.frequencies, half.frequencies, half.values)
         self.buckets.append(half)
         return half
 
@@ -138,11 +138,15 @@ class Table:
         return _next_reversed(index, mask.bit_length())
 
 
-def _divide(source: dict[bytes, int], half: dict[bytes, int], moved: dict[bytes, Value]) -> None:
-    """Move from `source` to `half` the entries whose keys have moved."""
-    if source:
-        for key in [key for key in source if key in moved]:
-            half[key] = source.pop(key)
+def _divide(source: dict[bytes, int], half: dict[bytes, int], moved: dict[bytes, Value]) -> dict[bytes, int]:
+    """Put the entries whose keys have moved into `half`; return the others, in a dict of fitting size."""
+    stays: dict[bytes, int] = {}
+    for key, number in source.items():
+        if key in moved:
+            half[key] = number
+        else:
+            stays[key] = number
+    return stays
 
 
 def _next_reversed(index: int, bits: int) -> int:
