@@ -95,8 +95,9 @@ class Nodes:
         return written
 
     def read(self, at: int, written: dict[str, str]) -> dict[str, str]:
-        client = RedisCluster(startup_nodes=[ClusterNode("127.0.0.1", self.all[at].port)])
-        found = {key: str(client.get(key), "ascii") for key in written}
+        start = [ClusterNode("127.0.0.1", self.all[at].port)]
+        client = RedisCluster(startup_nodes=start, decode_responses=True)
+        found = {key: str(client.get(key)) for key in written}
         client.close()
         return found
 
