@@ -134,9 +134,15 @@ class Replication(ReplicationHook):
         return self.master.unsent_bytes()
 
     def holds_replies(self) -> bool:
-        """Say whether too few replicas have been sent everything for the promise of min-replicas-to-write."""
+        """Say whether too few replicas have been sent everything for the promise of min-replicas-to-write.
+
+        Without enough good replicas writes are refused and nothing is promised: then no reply may wait, or
+        nobody could even be told, nor ask with INFO what is wrong.
+        """
         wanted = self.state.config.min_replicas_to_write
-        return wanted > 0 and not self.is_replica and self.master.sent_count() < wanted
+        if wanted == 0 or self.is_replica:
+            return False
+        return self.master.good_count() >= wanted > self.master.sent_count()
 
     def session_closed(self, ctx: Session) -> None:
         """Take note that the link of a replica has ended."""
