@@ -97,11 +97,9 @@ class DevCluster:
             if supervisor_pid(self.state) == pid:
                 self._signal(pid, signal.SIGKILL)
         self._sweep()
-        self.faults.heal_network()
+        self.faults.remove_filter()
         if not keep:
-            # Volumes may belong to the users that the pods ran as; only root made them so, and root may
-            # remove them.
-            shutil.rmtree(self.state.root, ignore_errors=True)
+            self.state.remove()
 
     def __enter__(self) -> Self:
         return self.up()
@@ -209,7 +207,7 @@ class DevCluster:
                 env=os.environ | {ENVIRONMENT_MARK: str(self.state.root)},
             )
         self._wait(lambda: self.is_running or process.poll() is not None, 20, lambda _: None)
-        if process.poll() is not None:
+        if process.poll() is not None and not self.is_running:  # another `up` may have been quicker
             raise RuntimeError(f"the supervisor ended with {process.returncode}; {self._last_words()}")
 
     def _is_up(self) -> bool:

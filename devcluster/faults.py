@@ -17,10 +17,20 @@ import subprocess
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from devcluster.cluster import DevCluster
+
+
+FILTER_TABLE: Final = """\
+add table ip {table}
+add chain ip {table} nodes {{ type filter hook output priority 0; policy accept; }}
+add chain ip {table} pods {{ type filter hook output priority 1; policy accept; }}
+add set ip {table} lost {{ type ipv4_addr; flags interval; }}
+add rule ip {table} nodes ip daddr @lost drop
+add rule ip {table} nodes ip saddr @lost drop
+"""
 
 
 class Fault(StrEnum):
@@ -30,6 +40,7 @@ class Fault(StrEnum):
     FREEZE = "freeze"  # SIGSTOP, until thawed
     DELETE = "delete"  # a pod deleted with its grace period
     LOSE_NODE = "lose-node"  # all processes of a node gone, its heartbeat silent
+    SILENT_LOSS = "silent-loss"  # a lost node whose addresses do not even refuse a connection
     ISOLATE = "isolate"  # no packet between a pod and other pods; probes still pass
     SLOW = "slow"  # a pod's traffic limited to so many bytes a second
 
@@ -78,7 +89,7 @@ class DevclusterFaults:
     @property
     def lacking(self) -> Mapping[Fault, str]:
         reason = _why_no_packet_filter()
-        return {Fault.ISOLATE: reason, Fault.SLOW: reason} if reason else {}
+        return dict.fromkeys((Fault.SILENT_LOSS, Fault.ISOLATE, Fault.SLOW), reason) if reason else {}
 
     def kill(self, pod: str, namespace: str = "default", container: str = "") -> None:
         self._ask("kill", pod=pod, namespace=namespace, container=container)
@@ -93,9 +104,15 @@ class DevclusterFaults:
         self._cluster.kubectl("delete", "pod", pod, "-n", namespace, "--wait=false")
 
     def lose_node(self, node: str) -> None:
+        """End a node; where packets can be filtered its addresses fall silent first, so no peer sees a close."""
+        if Fault.SILENT_LOSS not in self.lacking:
+            self._filter(f"add element ip {self._table} lost {{ {self._pod_range(node)} }}")
         self._ask("lose-node", node=node)
 
     def restore_node(self, node: str) -> None:
+        if Fault.SILENT_LOSS not in self.lacking:
+            command = ["nft", "delete", "element", "ip", self._table, "lost", "{", self._pod_range(node), "}"]
+            subprocess.run(command, capture_output=True)  # fails if the rules were removed meanwhile
         self._ask("restore-node", node=node)
 
     def isolate(self, pod: str, namespace: str = "default") -> None:
@@ -103,17 +120,23 @@ class DevclusterFaults:
         # The kubelet probes from the node's address, as a real one does, and a partition leaves it alone.
         status = self._cluster.pod(pod, namespace)["status"]
         address, node = status["podIP"], status["hostIP"]
-        self._filter(f"add rule ip {self._table} output ip daddr {address} ip saddr != {node} drop")
-        self._filter(f"add rule ip {self._table} output ip saddr {address} ip daddr != {node} drop")
+        self._filter(f"add rule ip {self._table} pods ip daddr {address} ip saddr != {node} drop")
+        self._filter(f"add rule ip {self._table} pods ip saddr {address} ip daddr != {node} drop")
 
     def slow(self, pod: str, bytes_per_s: int, namespace: str = "default") -> None:
         _require(self, Fault.SLOW)
         address = self._cluster.pod(pod, namespace)["status"]["podIP"]
         limit = f"limit rate over {bytes_per_s} bytes/second burst {max(bytes_per_s // 4, 16384)} bytes drop"
         for direction in ("saddr", "daddr"):
-            self._filter(f"add rule ip {self._table} output ip {direction} {address} {limit}")
+            self._filter(f"add rule ip {self._table} pods ip {direction} {address} {limit}")
 
     def heal_network(self) -> None:
+        """Undo `isolate` and `slow`; a lost node stays silent."""
+        if not _why_no_packet_filter():
+            subprocess.run(["nft", "flush", "chain", "ip", self._table, "pods"], capture_output=True)
+
+    def remove_filter(self) -> None:
+        """Remove all rules of this cluster, as it ends."""
         if not _why_no_packet_filter() and self._cluster.state.settings.exists():
             subprocess.run(["nft", "delete", "table", "ip", self._table], capture_output=True)
 
@@ -121,10 +144,18 @@ class DevclusterFaults:
     def _table(self) -> str:
         return f"redoubt_devcluster_{self._cluster.settings.block}"
 
+    def _pod_range(self, node: str) -> str:
+        nodes: list[dict[str, str]] = self._cluster.ask_kubelet("/status")["nodes"]
+        found = next((each["pod_range"] for each in nodes if each["name"] == node), None)
+        if not found:
+            raise RuntimeError(f"there is no node {node}")
+        return found
+
     def _filter(self, rule: str) -> None:
-        chain = "{ type filter hook output priority 0; policy accept; }"
-        script = f"add table ip {self._table}\nadd chain ip {self._table} output {chain}\n{rule}\n"
-        subprocess.run(["nft", "-f", "-"], input=script, text=True, check=True, capture_output=True)
+        table = self._table
+        listed = subprocess.run(["nft", "list", "table", "ip", table], capture_output=True)
+        script = "" if listed.returncode == 0 else FILTER_TABLE.format(table=table)
+        subprocess.run(["nft", "-f", "-"], input=script + rule, text=True, check=True, capture_output=True)
 
     def _ask(self, fault: str, **details: str) -> None:
         self._cluster.ask_kubelet(f"/faults/{fault}", details)
@@ -146,7 +177,9 @@ class RealnodeFaults:
 
     @property
     def lacking(self) -> Mapping[Fault, str]:
-        lacking = {Fault.LOSE_NODE: "its only node also runs the control plane"}
+        lacking = dict.fromkeys(
+            (Fault.LOSE_NODE, Fault.SILENT_LOSS), "its only node also runs the control plane"
+        )
         if os.geteuid() != 0:
             reason = "containerd's socket and the pods' processes belong to root"
             lacking |= {Fault.KILL: reason, Fault.FREEZE: reason}

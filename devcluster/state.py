@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -85,6 +86,15 @@ class State:
         # Pods run as other users: they must reach their volumes below, but see no keys.
         for private in (self.pki, self.logs):
             private.chmod(0o700)
+
+    def remove(self) -> None:
+        """Remove what a devcluster keeps, and the directory itself unless something else lies in it."""
+        for directory in (self.pki, self.logs, self.etcd, self.pods, self.volumes, self.root / "staging"):
+            shutil.rmtree(directory, ignore_errors=True)
+        for file in (self.settings, self.kubeconfig, self.lock):
+            file.unlink(missing_ok=True)
+        if self.root.exists() and not any(self.root.iterdir()):
+            self.root.rmdir()
 
 
 @dataclass(frozen=True, slots=True)

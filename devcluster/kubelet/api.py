@@ -133,7 +133,7 @@ class WatchCache:
         self._client = client
         self._path = path
         self._parameters = parameters
-        self._changed = changed or (lambda _object, _is_gone: None)
+        self._callback = changed
         self.objects: dict[Key, Object] = {}
         self.synced = asyncio.Event()
 
@@ -153,6 +153,13 @@ class WatchCache:
                 LOG.info("watch of %s broke, listing again in %.1f s: %s", self._path, pause, failed)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, RETRY_LONGEST_S)
+
+    def _changed(self, thing: Object, is_gone: bool) -> None:
+        if self._callback:
+            try:
+                self._callback(thing, is_gone)
+            except Exception:  # one odd object must not blind us to all others
+                LOG.exception("change of %s %s", self._path, key_of(thing))
 
     async def _list(self) -> str:
         listed = await self._client.get(self._path, **self._parameters)

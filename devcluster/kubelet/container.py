@@ -37,6 +37,7 @@ PULL_ERROR_SHOWN_S: Final = 1.0  # ErrImagePull is visible for a moment before i
 START_FAILED: Final = 128
 HOOK_TIMEOUT_S: Final = 600.0  # a hook is bounded by the grace period; this bounds a forgotten one
 TERMINATION_MESSAGE_BYTES: Final = 2048
+LOG_BYTES_MAX: Final = 64 << 20  # looked at once a minute; a kubelet would rotate at 10 MiB
 
 
 class Owner(Protocol):
@@ -91,6 +92,12 @@ class Container:
 
     def log_path(self, restart: int) -> Path:
         return self._owner.context.pod_directory(self._owner.pod) / "logs" / self.name / f"{restart}.log"
+
+    def bound_log(self) -> None:
+        """Empty a log that has grown too large; the program, which appends, goes on at its start."""
+        path = self.log_path(self.facts.restart_count)
+        if path.exists() and path.stat().st_size > LOG_BYTES_MAX:
+            os.truncate(path, 0)
 
     def nudge(self) -> None:
         """Look again: the spec changed, or something it refers to."""

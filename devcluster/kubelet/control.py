@@ -51,6 +51,7 @@ class _Control:
                 "name": node.name,
                 "address": node.address,
                 "zone": node.zone,
+                "pod_range": f"{self._kubelet.context.settings.pod_prefix}.{node.index + 1}.0/24",
                 "state": "lost" if node.is_lost else "running",
                 "pods": [
                     _described(each) for each in self._kubelet.workers.values() if each.node == node.name

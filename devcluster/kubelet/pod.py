@@ -27,6 +27,7 @@ VOLUME_RETRY_S: Final = 0.5
 VOLUME_EVENT_EVERY: Final = 20  # retries between two FailedMount Events
 REPORT_RETRY_S: Final = 0.5
 GRACE_DEFAULT_S: Final = 30
+REFRESH_S: Final = 60.0
 
 
 class PodWorker:
@@ -199,9 +200,11 @@ class PodWorker:
             pass
 
     async def _refresh_volumes(self) -> None:
-        """Rewrite files when what they come from changes, and tokens before they expire."""
+        """Rewrite files when what they come from changes, tokens before they expire; keep logs bounded."""
         while True:
-            await self._sleep_or_change(60)
+            await self._sleep_or_change(REFRESH_S)
+            for container in self._all_containers:
+                container.bound_log()
             if any(container.facts.is_running for container in self.containers):
                 try:
                     await self.volumes.prepare(self.pod)

@@ -213,6 +213,32 @@ def test_a_frozen_pod_is_silent_until_thawed(
     assert ask() == "still"
 
 
+@pytest.mark.faults("lose-node", "silent-loss")
+def test_a_lost_nodes_addresses_do_not_even_refuse(
+    cluster: DevCluster, namespace: str, run_pod: Maker, faults: Faults
+) -> None:
+    run_pod("gone", "", command=["python3", "-c", ECHO], env=POD_IP)
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/gone", "-n", namespace, "--timeout=20s")
+    status = cluster.pod("gone", namespace)["status"]
+    node = cluster.pod("gone", namespace)["spec"]["nodeName"]
+    cluster.wait_until(lambda: _can_connect(status["podIP"]))
+    faults.lose_node(node)
+    try:
+        with pytest.raises(TimeoutError):
+            socket.create_connection((status["podIP"], 7000), timeout=1)
+    finally:
+        faults.restore_node(node)
+    cluster.wait_until(lambda: _can_connect(cluster.pod("gone", namespace)["status"]["podIP"]))
+
+
+def _can_connect(address: str) -> bool:
+    try:
+        socket.create_connection((address, 7000), timeout=1).close()
+        return True
+    except OSError:
+        return False
+
+
 @pytest.mark.faults("isolate")
 def test_an_isolated_pod_is_cut_off_from_others_and_stays_ready(
     cluster: DevCluster, namespace: str, run_pod: Maker, faults: Faults
