@@ -23,6 +23,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 
 import kopf
+from kopf._core.engines.peering import Identity
 
 from redoubt_operator import handlers, http, logs
 from redoubt_operator.election import Election
@@ -140,6 +141,8 @@ class Leadership:
             registry=handlers.registry(waker, self._kube, watch_nodes=watch_nodes),
             settings=handlers.kopf_settings(),
             standalone=True,
+            # Without one kopf asks for the name of the user, which a container's numeric user has not.
+            identity=Identity(self._settings.identity),
             clusterwide=not namespaces,
             namespaces=namespaces,
             ready_flag=ready,
