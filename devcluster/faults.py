@@ -104,7 +104,7 @@ class DevclusterFaults:
         self._cluster.kubectl("delete", "pod", pod, "-n", namespace, "--wait=false")
 
     def lose_node(self, node: str) -> None:
-        """End a node; where packets can be filtered its addresses fall silent first, so no peer sees a close."""
+        """End a node; where packets can be filtered its addresses fall silent first: no peer sees a close."""
         if Fault.SILENT_LOSS not in self.lacking:
             self._filter(f"add element ip {self._table} lost {{ {self._pod_range(node)} }}")
         self._ask("lose-node", node=node)
