@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Any, Final
+from typing import Final
 
 from redis.cluster import RedisCluster
 
@@ -61,17 +61,21 @@ def count_lost(client: RedisCluster) -> int:
     return lost
 
 
-def show_shards(resource: dict[str, Any]) -> None:
-    """Print what the status says of each shard's members, as scraped from their metrics."""
-    head = f"{'SHARD':<6}{'POD':<12}{'ROLE':<9}{'SLOTS':<14}"
-    say(f"   {head}{'KEYS':>8}{'MEMORY':>12}{'SHARE':>8}{'EVICTED':>9}")
-    for shard in resource["status"]["shards"]:
+def show_shards(deployment: Deployment) -> None:
+    """Print each member with its memory and evictions, as scraped now from its Prometheus endpoint."""
+    head = f"{'SHARD':<6}{'POD':<12}{'ROLE':<9}{'STATE':<9}{'SLOTS':<13}"
+    say(f"   {head}{'KEYS':>8}{'MEMORY':>12}{'OF MAX':>8}{'EVICTED':>9}")
+    addresses = {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in deployment.pods()}
+    for shard in deployment.resource()["status"]["shards"]:
         for member in shard["members"]:
-            used, share = member.get("usedMemoryBytes", 0), member.get("memoryPercent")
+            figures = deployment.scrape(addresses[member["pod"]])
+            used, most = figures["redis_memory_used_bytes"], figures["redis_memory_max_bytes"]
+            share = f"{used / most:.0%}" if most else "-"
+            slots = shard["slots"] if member["role"] == "master" else ""
             say(
-                f"   {shard['shard']:<6}{member['pod']:<12}{member['role']:<9}{shard.get('slots', ''):<14}"
-                f"{member.get('keys', 0):>8,}{used / 1_048_576:>9.1f} MiB"
-                f"{'-' if share is None else f'{share} %':>8}{member.get('evictedKeys', 0):>9,}"
+                f"   {shard['shard']:<6}{member['pod']:<12}{member['role']:<9}{member['state']:<9}{slots:<13}"
+                f"{figures['redis_db_keys']:>8,.0f}{used / 1_048_576:>8.1f} MiB{share:>8}"
+                f"{figures['redis_evicted_keys_total']:>9,.0f}"
             )
 
 
@@ -126,8 +130,10 @@ def play(cluster: DevCluster) -> int:
 
     headline("what the resource says")
     deployment.wait_ready()
-    time.sleep(deployment.resource()["spec"].get("monitor", {}).get("intervalSeconds", 5))
-    show_shards(deployment.resource())
+    show_shards(deployment)
+    failover = deployment.resource()["status"]["lastFailover"]
+    way = f"{failover['from']} -> {failover['to']}"
+    say(f"   last failover: {way}, unavailable for {failover['unavailableSeconds']} s as the operator saw it")
     say("\n" + cluster.kubectl("get", "rdc"))
     return 1 if lost else 0
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -160,6 +161,18 @@ class Deployment:
         flat = self.client(host).execute_command("REDOUBT", "STATUS")
         texts = [item.decode() if isinstance(item, bytes) else str(item) for item in flat]
         return dict(zip(texts[::2], texts[1::2], strict=True))
+
+    def scrape(self, host: str) -> dict[str, float]:
+        """Scrape one member's Prometheus endpoint; return the values by series name, labels summed up."""
+        with urllib.request.urlopen(f"http://{host}:{METRICS_PORT}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        figures: dict[str, float] = {}
+        for line in lines:
+            if line and not line.startswith("#"):
+                series, _, value = line.rpartition(" ")
+                name = series.partition("{")[0]
+                figures[name] = figures.get(name, 0.0) + float(value)
+        return figures
 
     def master_of(self, shard: int) -> dict[str, Any]:
         """Find the pod that serves a shard as its master now, by asking the members."""
