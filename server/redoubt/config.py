@@ -21,7 +21,6 @@ from redoubt.config_kinds import (
     Choice,
     FileName,
     Integer,
-    KeyspaceEvents,
     Kind,
     Memory,
     Octal,
@@ -58,13 +57,18 @@ class ConfigError(Exception):
 class Directive:
     """What the server knows of one directive beside its value."""
 
-    def __init__(self, name: str, kind: Kind, doc: str, is_mutable: bool = True, alias: str = "") -> None:
+    def __init__(
+        self, name: str, kind: Kind, doc: str, is_mutable: bool = True, alias: str = "",
+        is_protected: bool = False,
+    ) -> None:  # fmt: skip
         self.name = name
         self.attribute = name.replace("-", "_")
         self.kind = kind
         self.doc = doc
         self.is_mutable = is_mutable
         self.alias = alias  # the older name that Redis still takes
+        # Whoever may write files where he likes owns the machine: see enable-protected-configs.
+        self.is_protected = is_protected
 
 
 def _no_files(path: str) -> str:
@@ -98,9 +102,9 @@ class Config:
     hz: int = 10
     shutdown_timeout: int = 10
     enable_debug_command: str = "no"
+    enable_protected_configs: str = "no"
     slowlog_log_slower_than: int = 10000
     slowlog_max_len: int = 128
-    notify_keyspace_events: str = ""
 
     # Security
     requirepass: str = ""
@@ -156,7 +160,6 @@ class Config:
     cluster_allow_replica_migration: bool = True
     cluster_require_full_coverage: bool = True
     cluster_allow_reads_when_down: bool = False
-    cluster_allow_pubsubshard_when_down: bool = True
     cluster_link_sendbuf_limit: int = 0
     cluster_announce_ip: str = ""
     cluster_announce_port: int = 0
@@ -293,7 +296,7 @@ _ROWS: Final = [
         "Only `no`: the server stays in the foreground, and a supervisor runs it.",
         is_mutable=False,
     ),
-    Directive("hz", Integer(1, 500), "Background turns per second."),
+    Directive("hz", Integer(1, 500), "No effect: background turns come every 100 ms."),
     Directive("shutdown-timeout", Integer(0), "Seconds that a shutdown waits for lagging replicas."),
     Directive(
         "enable-debug-command",
@@ -302,16 +305,17 @@ _ROWS: Final = [
         is_mutable=False,
     ),
     Directive(
+        "enable-protected-configs",
+        Choice("no", "yes", "local"),
+        "Who may CONFIG SET where files are written: nobody, everybody, or clients of this machine.",
+        is_mutable=False,
+    ),
+    Directive(
         "slowlog-log-slower-than",
         Integer(-1),
-        "Commands that took this many microseconds are remembered; -1 for none.",
+        "No effect: slow commands are not recorded.",
     ),
-    Directive("slowlog-max-len", Integer(0), "How many slow commands are remembered."),
-    Directive(
-        "notify-keyspace-events",
-        KeyspaceEvents(),
-        "Which changes of keys are published: any of `KEg$lshzxetdmn` or `A`.",
-    ),
+    Directive("slowlog-max-len", Integer(0), "No effect: slow commands are not recorded."),
     # Security
     Directive("requirepass", Secret(), "Password of the default user; empty for none."),
     Directive("requirepass-file", Text(), "File that holds requirepass; read again on SIGHUP and when set."),
@@ -338,13 +342,17 @@ _ROWS: Final = [
         ),
         "Which keys go when memory is full.",
     ),
-    Directive("maxmemory-samples", Integer(1), "Buckets that are compared for one eviction."),
+    Directive(
+        "maxmemory-samples",
+        Integer(1),
+        "No effect: the fullest of three buckets gives its oldest key.",
+    ),
     Directive("active-expire-effort", Integer(1, 10), "How much time the search for expired keys may take."),
     Directive("lfu-log-factor", Integer(0), "How many hits saturate a key's frequency counter."),
     Directive("lfu-decay-time", Integer(0), "Minutes after which an unused frequency counter is halved."),
     # Persistence
     Directive("dir", Text(), "Directory of the data files.", is_mutable=False),
-    Directive("dbfilename", FileName(), "Name of the snapshot file."),
+    Directive("dbfilename", FileName(), "Name of the snapshot file.", is_protected=True),
     Directive(
         "save",
         SavePoints(),
@@ -388,7 +396,7 @@ _ROWS: Final = [
         "Seconds after which a master without replicas drops its history; 0 for never.",
     ),
     Directive(
-        "repl-diskless-sync", YesNo(), "Send full copies without a file in between; `no` has the same effect."
+        "repl-diskless-sync", YesNo(), "No effect: full copies are always sent without a file in between."
     ),
     Directive(
         "repl-diskless-sync-delay", Integer(0), "Seconds to wait for more replicas before a full copy starts."
@@ -401,7 +409,7 @@ _ROWS: Final = [
     ),
     Directive("repl-timeout", Integer(1), "Seconds of silence after which a replication link is dropped."),
     Directive(
-        "repl-disable-tcp-nodelay", YesNo(), "Let the kernel collect small packets on replication links."
+        "repl-disable-tcp-nodelay", YesNo(), "No effect: packets are written once per loop turn anyway."
     ),
     Directive(
         "min-replicas-to-write",
@@ -418,7 +426,7 @@ _ROWS: Final = [
     Directive(
         "diverged-size-max",
         Memory(),
-        "Largest file in which a cluster node keeps its own writes before a full copy replaces them; 0: none.",
+        "Largest file that keeps a cluster node's own writes before a full copy replaces them; 0: none.",
     ),
     # Cluster
     Directive("cluster-enabled", YesNo(), "Be a node of a cluster.", is_mutable=False),
@@ -449,15 +457,12 @@ _ROWS: Final = [
     Directive(
         "cluster-migration-barrier",
         Integer(0),
-        "Replicas that a master keeps when one moves to an orphaned master.",
+        "No effect: replicas do not move to other masters by themselves.",
     ),
     Directive("cluster-allow-replica-migration", YesNo(), "Let replicas move to masters that have none."),
     Directive("cluster-require-full-coverage", YesNo(), "Serve nothing while a slot has no owner."),
     Directive(
         "cluster-allow-reads-when-down", YesNo(), "Serve reads of own slots while the cluster is down."
-    ),
-    Directive(
-        "cluster-allow-pubsubshard-when-down", YesNo(), "Serve sharded channels while the cluster is down."
     ),
     Directive("cluster-link-sendbuf-limit", Memory(), "Most unsent bytes on a bus link; 0 for no limit."),
     Directive(

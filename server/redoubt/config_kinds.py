@@ -58,19 +58,9 @@ class FileName(Kind):
     form = "file name"
 
     def parse_word(self, word: str) -> str:
+        """Read the value from the only word."""
         if "/" in word or not word:
             raise ValueError("dbfilename can't be a path, just a filename")
-        return word
-
-
-class KeyspaceEvents(Kind):
-    """Classes of key events, one letter each; `A` stands for all but m and n."""
-
-    form = "letters"
-
-    def parse_word(self, word: str) -> str:
-        if any(letter not in "AKEg$lshzxetdmn" for letter in word):
-            raise ValueError("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")
         return word
 
 
@@ -83,6 +73,7 @@ class Integer(Kind):
         self.form = "integer" if most == INTEGER_MAX else f"{least}-{most}"
 
     def parse_word(self, word: str) -> int:
+        """Read a decimal integer."""
         digits = word[1:] if word.startswith("-") else word
         if not (digits.isascii() and digits.isdigit()):
             raise ValueError("argument couldn't be parsed into an integer")
@@ -102,6 +93,7 @@ class Memory(Integer):
         self.form = "bytes (kb, mb, gb)"
 
     def parse_word(self, word: str) -> int:
+        """Read the value from the only word."""
         value = memory_size(word)
         if value is None:
             raise ValueError("argument must be a memory value")
@@ -114,11 +106,13 @@ class Octal(Integer):
     form = "octal"
 
     def parse_word(self, word: str) -> int:
+        """Read the value from the only word."""
         if not word or any(digit not in "01234567" for digit in word):
             raise ValueError("argument couldn't be parsed into an integer")
         return self._bounded(int(word, 8))
 
     def render(self, value: Any) -> str:
+        """Write the value as CONFIG GET shows it."""
         return f"{value:o}"
 
 
@@ -128,11 +122,13 @@ class YesNo(Kind):
     form = "yes, no"
 
     def parse_word(self, word: str) -> bool:
+        """Read the value from the only word."""
         if word.lower() not in ("yes", "no"):
             raise ValueError("argument must be 'yes' or 'no'")
         return word.lower() == "yes"
 
     def render(self, value: Any) -> str:
+        """Write the value as CONFIG GET shows it."""
         return "yes" if value else "no"
 
 
@@ -144,6 +140,7 @@ class Choice(Kind):
         self.form = ", ".join(words)
 
     def parse_word(self, word: str) -> str:
+        """Read the value from the only word."""
         if word.lower() not in self.words:
             raise ValueError("argument(s) must be one of the following: " + ", ".join(self.words))
         return word.lower()
@@ -158,14 +155,17 @@ class Words(Kind):
         self.count_max = count_max
 
     def parse(self, words: list[str]) -> list[str]:
+        """Read the value."""
         if len(words) > self.count_max:
             raise ValueError("Too many bind addresses specified.")
         return [] if words == [""] else words
 
     def render(self, value: Any) -> str:
+        """Write the value as CONFIG GET shows it."""
         return " ".join(value)
 
     def split(self, text: str) -> list[str]:
+        """Split the one string of CONFIG SET."""
         return text.split() or [""]
 
 
@@ -175,6 +175,7 @@ class Address(Kind):
     form = "host port"
 
     def parse(self, words: list[str]) -> tuple[str, int]:
+        """Read the value."""
         if len(words) != 2:
             raise ValueError("wrong number of arguments")
         if [word.lower() for word in words] == ["no", "one"]:
@@ -184,10 +185,12 @@ class Address(Kind):
         return (words[0], int(words[1]))
 
     def render(self, value: Any) -> str:
+        """Write the value as CONFIG GET shows it."""
         host, port = value
         return f"{host} {port}" if port else ""
 
     def split(self, text: str) -> list[str]:
+        """Split the one string of CONFIG SET."""
         return text.split()
 
 
@@ -197,6 +200,7 @@ class SavePoints(Kind):
     form = "seconds changes ..."
 
     def parse(self, words: list[str]) -> list[tuple[int, int]]:
+        """Read the value."""
         if words == [""]:
             return []
         if len(words) % 2 or not words:
@@ -208,9 +212,11 @@ class SavePoints(Kind):
         return points
 
     def render(self, value: Any) -> str:
+        """Write the value as CONFIG GET shows it."""
         return " ".join(f"{seconds} {changes}" for seconds, changes in value)
 
     def split(self, text: str) -> list[str]:
+        """Split the one string of CONFIG SET."""
         return text.split() or [""]
 
 
@@ -229,6 +235,7 @@ class OutputLimits(Kind):
     form = "class hard soft seconds ..."
 
     def parse(self, words: list[str]) -> dict[str, OutputLimit]:
+        """Read the value."""
         if len(words) % 4 or not words:
             raise ValueError("Wrong number of arguments in buffer limit configuration.")
         limits = {}
@@ -243,6 +250,7 @@ class OutputLimits(Kind):
         return limits
 
     def render(self, value: Any) -> str:
+        """Write the value as CONFIG GET shows it."""
         shown = {"replica": "slave"}  # Redis shows the old name
         return " ".join(
             f"{shown.get(name, name)} {limit.hard_bytes} {limit.soft_bytes} {limit.soft_seconds}"
@@ -250,6 +258,7 @@ class OutputLimits(Kind):
         )
 
     def split(self, text: str) -> list[str]:
+        """Split the one string of CONFIG SET."""
         return text.split()
 
 

@@ -187,8 +187,10 @@ def client_pause(ctx: Session, argv: list[bytes]) -> Reply:
         return ErrorReply(b"ERR timeout is negative")
     if timeout_ms > TIMEOUT_MAX - ctx.now_ms:
         return ErrorReply(b"ERR timeout is out of range")
+    if len(argv) > 4:
+        return _wrong_words(argv[1])
     mode = argv[3].upper() if len(argv) == 4 else b"ALL"
-    if mode not in (b"WRITE", b"ALL") or len(argv) > 4:
+    if mode not in (b"WRITE", b"ALL"):
         return ErrorReply(b"ERR CLIENT PAUSE mode must be WRITE or ALL")
     before = ctx.state.blocking.pauses.get("client")
     until_ms = max(ctx.now_ms + timeout_ms, before.until_ms if before else 0)
@@ -196,6 +198,11 @@ def client_pause(ctx: Session, argv: list[bytes]) -> Reply:
         "client", mode == b"ALL" or (before is not None and before.holds_reads), until_ms
     )
     return OK
+
+
+def _wrong_words(subcommand: bytes) -> ErrorReply:
+    text = b"ERR unknown subcommand or wrong number of arguments for '%s'. Try CLIENT HELP."
+    return ErrorReply(text % subcommand)
 
 
 @command(
@@ -214,8 +221,10 @@ def client_unpause(ctx: Session, argv: list[bytes]) -> Reply:
 )  # fmt: skip
 def client_unblock(ctx: Session, argv: list[bytes]) -> Reply:
     """CLIENT UNBLOCK: 1 if the client was in a blocking command, else 0."""
+    if len(argv) > 4:
+        return _wrong_words(argv[1])
     reason = argv[3].upper() if len(argv) == 4 else b"TIMEOUT"
-    if reason not in (b"TIMEOUT", b"ERROR") or len(argv) > 4:
+    if reason not in (b"TIMEOUT", b"ERROR"):
         return ErrorReply(b"ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
     session = ctx.state.blocking.waiting.get(integer(argv[2]))
     if session is None or session.waiter is None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from redoubt.commands.connection import is_permitted
 from redoubt.commands.declare import ADMIN, LOADING, NOSCRIPT, SERVER, STALE, all_rows, command, container
 from redoubt.config import DIRECTIVES, ConfigError
 from redoubt.data.glob import Glob
@@ -55,6 +56,8 @@ def config_set(ctx: Session, argv: list[bytes]) -> Reply:
             return ErrorReply(text % argv[at][:128].replace(b"\r", b" ").replace(b"\n", b" "))
         if directive.name in seen:
             return _failed(name, "duplicate parameter")
+        if directive.is_protected and not is_permitted(ctx, ctx.state.config.enable_protected_configs):
+            return _failed(name, "can't set protected config")
         seen.add(directive.name)
         pairs.append((name, directive.kind.split(argv[at + 1].decode("utf-8", "surrogateescape"))))
     try:

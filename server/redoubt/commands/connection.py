@@ -191,6 +191,12 @@ def checked_name(name: bytes, what: bytes = b"Client names") -> bytes:
     return name
 
 
+def is_permitted(ctx: Session, permission: str) -> bool:
+    """Read a directive of the kind `no`, `yes`, `local`: only for clients of this machine."""
+    is_local = ctx.peer.startswith(("127.", "[::1]", "/")) or not ctx.peer
+    return permission == "yes" or (permission == "local" and is_local)
+
+
 def describe(ctx: Session) -> MapReply:
     """Make the reply of HELLO."""
     state = ctx.state

@@ -12,6 +12,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from redoubt.commands.arguments import number
+from redoubt.commands.connection import is_permitted
 from redoubt.commands.declare import ADMIN, LOADING, NOSCRIPT, SERVER, STALE, command
 from redoubt.data.text import encoding_name
 from redoubt.interfaces import Sleep
@@ -80,8 +81,7 @@ PROTOCOL_SAMPLES: Final[dict[bytes, Reply]] = {
 )  # fmt: skip
 def debug(ctx: Session, argv: list[bytes]) -> Reply:
     """DEBUG."""
-    permission = ctx.state.config.enable_debug_command
-    if permission == "no" or (permission == "local" and not _is_local(ctx.peer)):
+    if not is_permitted(ctx, ctx.state.config.enable_debug_command):
         return NOT_ALLOWED
     subcommand = argv[1].lower()
     if subcommand == b"help" and len(argv) == 2:
@@ -103,10 +103,6 @@ def debug(ctx: Session, argv: list[bytes]) -> Reply:
             return _protocol(argv[2].lower())
     text = b"ERR unknown subcommand or wrong number of arguments for '%s'. Try DEBUG HELP."
     return ErrorReply(text % argv[1][:128].replace(b"\r", b" ").replace(b"\n", b" "))
-
-
-def _is_local(peer: str) -> bool:
-    return peer.startswith(("127.", "[::1]", "::1", "/"))
 
 
 def _sleep(ctx: Session, word: bytes) -> Reply:

@@ -87,16 +87,6 @@ def unix_socket(path: str, mode: int, backlog: int) -> socket.socket:
     return listener
 
 
-def set_keepalive(stream_socket: Any, interval_s: int) -> None:
-    """Have the kernel probe an idle peer, so that a vanished host is noticed."""
-    if interval_s <= 0 or stream_socket.family == socket.AF_UNIX:
-        return
-    stream_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    stream_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, interval_s)
-    stream_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, interval_s // 3))
-    stream_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-
-
 async def dial(runtime: Runtime, wish: Dial) -> None:
     """Connect a link; the node hears `opened` through the stream, or `failed` here."""
     link = wish.link

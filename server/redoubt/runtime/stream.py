@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import struct
 from fcntl import ioctl
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -50,6 +51,7 @@ class Stream:
         self.transport = transport
         self.descriptor = transport.get_extra_info("socket").fileno()
         self.transport.set_write_buffer_limits(high=0)
+        set_keepalive(transport.get_extra_info("socket"), runtime.config.tcp_keepalive)
         now_ms = runtime.begin_turn()
         peer = format_address(transport.get_extra_info("peername"))
         local = format_address(transport.get_extra_info("sockname"))
@@ -183,3 +185,13 @@ def format_address(address: Any) -> str:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     path = address.decode() if isinstance(address, bytes) else str(address or "")
     return f"{path}:0" if path else ""
+
+
+def set_keepalive(stream_socket: Any, interval_s: int) -> None:
+    """Have the kernel probe an idle peer, so that a vanished host is noticed."""
+    if interval_s <= 0 or stream_socket.family == socket.AF_UNIX:
+        return
+    stream_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    stream_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, interval_s)
+    stream_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, interval_s // 3))
+    stream_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
