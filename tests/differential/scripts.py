@@ -446,4 +446,73 @@ SCRIPTS: dict[str, str] = {
         SET k -0
         OBJECT ENCODING k
     """,
+    "connection": """
+        PING
+        PING 'a message'
+        PING a b
+        ECHO hello
+        ECHO
+        SELECT 1
+        SELECT 16
+        SELECT -1
+        SELECT x
+        SELECT 0
+        AUTH wrong
+        AUTH user wrong
+        AUTH a b c
+        HELLO 4
+        HELLO x
+        HELLO 2 FOO
+        HELLO 2 AUTH default
+        HELLO 2 AUTH nobody wrong
+        HELLO 2 SETNAME 'a b'
+        CLIENT GETNAME
+        CLIENT SETNAME 'a b'
+        CLIENT SETNAME me
+        CLIENT GETNAME
+        CLIENT SETNAME ''
+        CLIENT GETNAME
+        CLIENT FOO
+        CLIENT
+        CLIENT REPLY maybe
+        CLIENT NO-EVICT on
+        CLIENT NO-EVICT maybe
+        CLIENT KILL 1.2.3.4:5
+        CLIENT KILL ID 999999
+        CLIENT KILL ID x
+        CLIENT UNBLOCK 999999
+        CLIENT UNBLOCK x
+        CLIENT PAUSE x
+        CLIENT LIST TYPE foo
+        NOSUCH
+        NOSUCH a b 'c d'
+        nosuch
+    """,
+    "introspection": """
+        COMMAND GETKEYS GET k
+        COMMAND GETKEYS MSET a 1 b 2
+        COMMAND GETKEYS DEL a b c
+        COMMAND GETKEYS RENAME a b
+        COMMAND GETKEYS SET k
+        COMMAND GETKEYS PING
+        COMMAND GETKEYS NOSUCH k
+        COMMAND GETKEYS
+        COMMAND INFO nosuch
+        COMMAND FOO
+        OBJECT HELP x
+        CONFIG GET maxmemory
+        CONFIG GET nosuch
+        CONFIG GET max*policy
+        CONFIG SET nosuch 1
+        CONFIG SET maxmemory
+        CONFIG SET maxmemory-policy nosuch
+        CONFIG SET maxmemory x
+        CONFIG SET maxmemory 100mb maxmemory-policy volatile-ttl
+        CONFIG GET maxmemory maxmemory-policy
+        CONFIG SET maxmemory 0 maxmemory-policy noeviction
+        CONFIG SET databases 3
+        CONFIG RESETSTAT
+        MEMORY USAGE nope
+        MEMORY FOO
+    """,
 }

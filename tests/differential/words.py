@@ -148,6 +148,8 @@ GENERIC: dict[str, Calls] = {
     "ttl": call(b"TTL", KEYS),
     "type": call(b"TYPE", KEYS),
     "unlink": many(b"UNLINK", KEYS),
+    # Without replicas only a call that waits for none returns.
+    "wait": call(b"WAIT", st.sampled_from([b"0", b"-5", b"x"]), st.sampled_from([b"0", b"10", b"-1", b"x"])),
 }
 
 COMMANDS: dict[str, Calls] = {**STRING, **GENERIC}
