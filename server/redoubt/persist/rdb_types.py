@@ -1,4 +1,8 @@
-"""Which class of values is written how, and which type byte is read how: one line for each data type."""
+"""Which class of values is written how, and which type byte is read how: one line for each data type.
+
+`rdb_write` and `rdb_read` look values and type bytes up here and know nothing else of types. A new type adds
+its module and its lines; a type byte without a line stops a load with its name.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""One replica as its master sees it: what it said of itself, how far it is, and what waits for it."""
+"""One replica as its master sees it: what it said of itself, how far it is, and what waits for it.
+
+A peer is made at the first REPLCONF of a client and becomes one of the replicas by PSYNC. The list is kept,
+and what is done is decided, by `redoubt.replication.master`; here are the facts and the arithmetic on them.
+"""
 
 from __future__ import annotations
 

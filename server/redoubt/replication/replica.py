@@ -112,8 +112,8 @@ class MasterLink(LinkOwner):
                 self._send(b"\n")
 
     def wants_tick(self) -> bool:
-        """Say whether loading should go on soon."""
-        return self.stage == RECEIVING and self.session is not None and self.session.is_paused
+        """Say whether ticks are wanted as often as possible: loading pauses reading until the next one."""
+        return self.stage == RECEIVING
 
     def stop(self) -> None:
         """End the link for good."""
