@@ -11,6 +11,7 @@ in the Redis Cluster specification, "Availability".
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from redoubt.cluster.bus import Bus
@@ -24,6 +25,7 @@ WRITABLE_DELAY_MS: Final = 2_000
 # Redis: after a time in the minority a master waits a node timeout, within these bounds.
 REJOIN_DELAY_MS_MIN: Final = 500
 REJOIN_DELAY_MS_MAX: Final = 5_000
+log = logging.getLogger("redoubt")
 
 
 class Availability:
@@ -50,6 +52,8 @@ class Availability:
             self.watch.check_reach(now_ms)
         if is_ok and not self.is_ok and self.topology.myself.is_voter and self._must_wait(now_ms):
             is_ok = False
+        if is_ok != self.is_ok:
+            log.warning("Cluster state changed: %s", "ok" if is_ok else "fail")
         self.is_ok = is_ok
         self.bus.state_is_ok = is_ok
 

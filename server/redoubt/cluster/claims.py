@@ -13,6 +13,8 @@ and "Hash slots configuration propagation".
 
 from __future__ import annotations
 
+import logging
+
 from redoubt.cluster import messages
 from redoubt.cluster.bus import Bus
 from redoubt.cluster.config_file import ConfigFile
@@ -21,6 +23,8 @@ from redoubt.cluster.roles import Roles
 from redoubt.cluster.slots import slots_of
 from redoubt.cluster.topology import ClusterNode, Topology
 from redoubt.state import ServerState
+
+log = logging.getLogger("redoubt")
 
 
 class SlotClaims:
@@ -167,6 +171,7 @@ class SlotClaims:
     def take_epoch(self, epoch: int) -> None:
         """Serve under this config epoch from now on: it marks our claims and our data."""
         myself = self.topology.myself
+        log.info("configEpoch set to %d", epoch)
         myself.config_epoch = epoch
         self.topology.current_epoch = max(self.topology.current_epoch, epoch)
         self.file.mark(is_urgent=True)

@@ -8,10 +8,14 @@ of that turn are dropped and the process ends, as Redis does: a voter that forge
 
 from __future__ import annotations
 
+import logging
+
 from redoubt.cluster import nodes_conf
 from redoubt.cluster.bus import Bus
 from redoubt.interfaces import Exit, FileJob, SaveFile
 from redoubt.state import ServerState
+
+log = logging.getLogger("redoubt")
 
 
 class ConfigFile(FileJob):
@@ -51,5 +55,6 @@ class ConfigFile(FileJob):
     def done(self, error: str, now_ms: int) -> None:
         self.error = error
         if error:
+            log.critical("The cluster configuration cannot be written to %s: %s. Exiting.", self.path, error)
             self._bus.drop_unsent()
             self._state.effects.append(Exit(1))

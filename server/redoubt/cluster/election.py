@@ -18,6 +18,7 @@ side. Source: the Redis Cluster specification, "Replica election and promotion".
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from redoubt.cluster import messages
@@ -37,12 +38,15 @@ WAITING: Final = 2  # siblings with newer data go first
 ASKING: Final = 3  # votes were requested
 
 COMPARE_MS_MAX: Final = 100
+# The end of the master's stream comes without a message of the bus: look this often meanwhile.
+LOOK_MS: Final = 10
 RANK_STEP_MS: Final = 500
 REPEAT_MS: Final = 100
 RETRY_MS: Final = 500
 # Redis: four node timeouts, two seconds each at least.
 REDIS_RETRY_TIMEOUTS: Final = 4
 REDIS_RETRY_MS_MIN: Final = 4_000
+log = logging.getLogger("redoubt")
 
 
 class Election:
@@ -78,12 +82,14 @@ class Election:
         self.elections_held = 0
         self._since_ms = 0  # when the phase began
         self._asked_ms = 0  # when the last request went out
+        self._looked_ms = 0  # when `tick` last looked whether everything has been compared
 
     def tick(self, now_ms: int) -> None:
         """Go on with the election that is due or under way."""
         if not self._is_due(now_ms):
             self.stop()
             return
+        self._looked_ms = now_ms
         if self.phase == IDLE:
             self._compare(now_ms)
         if self.phase == COMPARING and self._is_compared(now_ms):
@@ -102,7 +108,7 @@ class Election:
     def next_tick_ms(self) -> int:
         """Say when `tick` is wanted sooner than usual; 0: no wish."""
         if self.phase == COMPARING:
-            return self._since_ms + COMPARE_MS_MAX
+            return min(self._looked_ms + LOOK_MS, self._since_ms + COMPARE_MS_MAX)
         if self.phase == WAITING:
             return self._since_ms + self.rank * RANK_STEP_MS
         if self.phase == ASKING:
@@ -122,17 +128,18 @@ class Election:
 
     def _is_due(self, now_ms: int) -> bool:
         """Say whether this node should take over now."""
-        self.refusal = ""
         myself = self.topology.myself
         master = myself.master
-        if not myself.is_replica or master is None or not master.slots:
-            return False
+        if not myself.is_replica or master is None or not master.slots or not master.is_failed:
+            self.refusal = ""
+            return self.is_forced and master is not None and master.slots != 0
         if self.is_forced:
             return True
-        if not master.is_failed:
-            return False
-        self.refusal = self._objection(now_ms)
-        return not self.refusal
+        objection = self._objection(now_ms)
+        if objection and objection != self.refusal:
+            log.warning("Currently unable to failover: %s", objection)
+        self.refusal = objection
+        return not objection
 
     def _objection(self, now_ms: int) -> str:
         config = self.state.config
@@ -212,6 +219,7 @@ class Election:
         self.epoch = self.topology.current_epoch
         self.votes = []
         self.elections_held += 1
+        log.warning("Starting a failover election for epoch %d.", self.epoch)
         self.file.mark(is_urgent=True)
         self._asked_ms = now_ms
         self.bus.broadcast(self._request(), now_ms)
@@ -253,6 +261,7 @@ class Election:
         if voter.node_id not in self.votes:
             self.votes.append(voter.node_id)
         if len(self.votes) >= self.topology.quorum():
+            log.warning("Failover election won: I'm the new master.")
             self.promote(self.epoch)
 
     def promote(self, epoch: int) -> None:

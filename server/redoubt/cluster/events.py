@@ -169,7 +169,7 @@ class ClusterEvents(BusHandler):
         cluster = self.cluster
         kind = message.kind
         if kind == messages.FAIL:
-            cluster.failures.told_failed(message.about, now_ms)
+            cluster.failures.told_failed(sender, message.about, now_ms)
         elif kind == messages.UPDATE:
             cluster.claims.told_update(message, now_ms)
         elif kind == messages.AUTH_REQUEST:

@@ -16,6 +16,7 @@ the flags. Source: the Redis Cluster specification, "Failure detection".
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from redoubt.cluster import messages
@@ -30,6 +31,7 @@ from redoubt.state import ServerState
 # Redis: how many node timeouts a report counts, and after how many a failed master may come back by itself.
 REPORT_VALIDITY_TIMEOUTS: Final = 2
 FAIL_UNDO_TIMEOUTS: Final = 2
+log = logging.getLogger("redoubt")
 
 
 class FailureListener:
@@ -111,6 +113,7 @@ class FailureDetector:
             node.flags &= ~flag.PFAIL
             self.listener.suspicion_changed(now_ms)
         if node.is_failed and self._may_return(node, now_ms):
+            log.warning("Clear FAIL state for node %s: it is reachable again.", node.node_id)
             node.flags &= ~flag.FAILED
             self.file.mark()
             self.listener.suspicion_changed(now_ms)
@@ -149,15 +152,17 @@ class FailureDetector:
             suspecting += 1
         if suspecting < self.topology.quorum():
             return
+        log.warning("Marking node %s as failing (quorum reached).", node.node_id)
         self.fail(node, now_ms)
         message = self.bus.header(messages.FAIL)
         message.about = node.node_id
         self.bus.broadcast(message, now_ms)
 
-    def told_failed(self, node_id: str, now_ms: int) -> None:
+    def told_failed(self, teller: ClusterNode, node_id: str, now_ms: int) -> None:
         """Believe a FAIL message."""
         node = self.topology.find(node_id)
         if node is not None and not node.flags & (flag.FAILED | flag.MYSELF | flag.HANDSHAKE):
+            log.warning("FAIL message received from %s about %s", teller.node_id, node_id)
             self.fail(node, now_ms)
 
     def fail(self, node: ClusterNode, now_ms: int) -> None:

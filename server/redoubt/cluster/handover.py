@@ -12,6 +12,7 @@ FAILOVER. Source: CLUSTER FAILOVER in the documentation of Redis.
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from redoubt.cluster import messages
@@ -29,6 +30,7 @@ PAUSE_FACTOR: Final = 2
 # While offsets are awaited they are looked at this often.
 WATCH_MS: Final = 10
 PAUSE_REASON: Final = "cluster failover"
+log = logging.getLogger("redoubt")
 
 
 class Handover:
@@ -132,6 +134,7 @@ class Handover:
 
     def _stand_by(self, replica: ClusterNode, now_ms: int) -> None:
         self.cancel()
+        log.warning("Manual failover: writes are held for replica %s.", replica.node_id)
         self.deadline_ms = now_ms + HANDOVER_MS
         self.successor = replica
         self.bus.is_paused_for_handover = True
@@ -144,6 +147,7 @@ class Handover:
         if not self.is_under_way:
             return
         if now_ms >= self.deadline_ms:
+            log.warning("Manual failover timed out.")
             self.cancel()
             return
         if self.successor is not None and not self.successor.ping_sent_ms:

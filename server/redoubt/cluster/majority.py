@@ -15,6 +15,7 @@ calls the rest. This rule is Redoubt's own: Redis serves such writes for a while
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from redoubt.cluster.gossip import Gossip
@@ -31,6 +32,7 @@ STALL_DIVISOR: Final = 2
 FOREVER_MS: Final = 1 << 62
 # While in doubt, voters that have not answered are pinged again this often.
 PROBE_AGAIN_MS: Final = 100
+log = logging.getLogger("redoubt")
 
 
 class MajorityWatch:
@@ -88,6 +90,7 @@ class MajorityWatch:
         self._doubt_since_ms = now_ms
         self._asked_ms = now_ms
         self.doubts_begun += 1
+        log.warning("Writes are held until a majority of the masters has answered.")
         self.state.blocking.pause(PAUSE_REASON, False, 0)
         for voter in self._others():
             self.gossip.ping(voter, now_ms)
@@ -96,6 +99,7 @@ class MajorityWatch:
         """Let writes go on."""
         if self.is_in_doubt:
             self._doubt_since_ms = 0
+            log.warning("Writes go on.")
             self.state.blocking.unpause(PAUSE_REASON)
 
     def release(self) -> None:

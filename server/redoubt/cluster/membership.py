@@ -12,6 +12,7 @@ Source: the Redis Cluster specification, "Nodes handshake" and "CLUSTER FORGET";
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from redoubt.cluster import topology as flag
@@ -31,6 +32,7 @@ CLOCK_SKEW_MS_MAX: Final = 500
 # Nodes of one cluster: Redis advises at most 1,000; whoever claims more is not believed.
 NODES_MAX: Final = 4_096
 _ADOPTED_FLAGS: Final = flag.MASTER | flag.REPLICA | flag.NOFAILOVER
+log = logging.getLogger("redoubt")
 
 
 class Membership:
@@ -114,6 +116,7 @@ class Membership:
 
     def _lose_address(self, node: ClusterNode, now_ms: int) -> None:
         """Another node answers where this one was: it is gone, and its address is worth nothing."""
+        log.warning("Another node answers at the address of %s (%s:%d)", node.node_id, node.ip, node.bus_port)
         node.flags |= flag.NOADDR
         node.ip, node.port, node.bus_port, node.plain_port = "", 0, 0, 0
         self.bus.drop(node)
@@ -134,6 +137,7 @@ class Membership:
         """Give a node another address; True if it is another. Our stream to the old one is dropped."""
         if not ip or (node.ip == ip and node.port == port and node.bus_port == bus_port):
             return False
+        log.warning("Address of node %s is now %s:%d", node.node_id, ip, port)
         node.ip, node.port, node.bus_port = ip, port, bus_port
         node.flags &= ~flag.NOADDR
         self.bus.drop(node)

@@ -9,10 +9,14 @@ nothing by itself. Source: the Redis Cluster specification, "Slave promotion".
 
 from __future__ import annotations
 
+import logging
+
 from redoubt.cluster.bus import Bus
 from redoubt.cluster.config_file import ConfigFile
 from redoubt.cluster.topology import ClusterNode, Topology, new_id
 from redoubt.state import ServerState
+
+log = logging.getLogger("redoubt")
 
 
 class Roles:
@@ -38,6 +42,7 @@ class Roles:
         topology.migrating.clear()
         topology.importing.clear()
         topology.set_replica(myself, master)
+        log.warning("Configured as a replica of %s", master.node_id)
         self.changes += 1
         self.file.mark(is_urgent=True)
         self.align()

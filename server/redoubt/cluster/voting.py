@@ -16,6 +16,7 @@ Called by the cluster object. Source: the Redis Cluster specification, "Masters 
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from redoubt.cluster import messages
@@ -31,6 +32,7 @@ VOTE_PAUSE_TIMEOUTS: Final = 2
 RIVAL_PAUSE_MS: Final = 500
 # A request whose master has not failed yet waits this many node timeouts for the FAIL.
 PENDING_TIMEOUTS: Final = 2
+log = logging.getLogger("redoubt")
 
 
 class PendingRequest:
@@ -74,6 +76,7 @@ class Voter:
             return
         self.refusal = self._objection(candidate, master, message, now_ms)
         if self.refusal:
+            log.warning("Failover auth denied to %s: %s", candidate.node_id, self.refusal)
             return
         self._pending.pop(master.node_id, None)
         self._vote(candidate, master, now_ms)
@@ -123,6 +126,9 @@ class Voter:
         master.voted_ms = now_ms
         master.voted_for = candidate.node_id
         self.file.mark(is_urgent=True)
+        log.warning(
+            "Failover auth granted to %s for epoch %d", candidate.node_id, self.topology.current_epoch
+        )
         self._send(candidate, now_ms)
 
     def _send(self, candidate: ClusterNode, now_ms: int) -> None:
