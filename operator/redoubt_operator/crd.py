@@ -353,7 +353,7 @@ def _shard_schema() -> Schema:
             "shard": {"type": "integer", "format": "int32", "description": "Index of the shard."},
             "state": _text("Serving, NoMaster or Forming."),
             "slots": _text("Slots of the shard."),
-            "master": _text("Pod of the serving master."),
+            "master": _text("Pod of the master, or of the last one while none serves."),
             "dataLost": {
                 "type": "boolean",
                 "description": "No copy of the data is left; it will begin anew.",

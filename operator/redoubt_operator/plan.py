@@ -69,7 +69,7 @@ def _decide(spec: ClusterSpec, view: ClusterView, draft: Draft, now_s: float) ->
         if shard.master is not None:
             follow(view, shard, draft)
         elif shard.was_formed:
-            succeed(view, shard, draft)
+            succeed(view, shard, draft, now_s)
         else:
             form(view, shard, draft)
         label_roles(shard, draft)

@@ -46,7 +46,9 @@ def grow(spec: ClusterSpec, view: ClusterView, shard: Shard, draft: Draft, now_s
     """Create the members that are missing."""
     present = [one for one in shard.servers if one.is_staying or _is_returning(one, now_s)]
     missing = members_wanted(spec, view, shard) - len(present)
-    taken = {one.serial for one in shard.servers} | {pod.serial for pod in shard.foreign_pods if pod.serial}
+    taken = {one.serial for one in shard.servers} | {
+        pod.serial for pod in shard.foreign_pods if pod.serial is not None
+    }
     mounted = {one.pod.claim for one in shard.servers}
     orphans = sorted(
         (claim for claim in shard.claims if claim.name not in mounted and not claim.is_terminating),

@@ -30,6 +30,7 @@ def shard_rows(view: ClusterView, draft: Draft, has_flipped: bool, is_due: bool)
         for row in view.seen.status.get("shards") or ()
         for member in row.get("members") or ()
     }
+    masters = {row.get("shard"): row.get("master", "") for row in view.seen.status.get("shards") or ()}
     fresh = {server.pod.name: figures(server) for server in view.servers}
     moved = any(_has_moved(before[pod], fresh[pod]) for pod in fresh if pod in before)
     is_refreshed = is_due and (moved or has_flipped)
@@ -43,7 +44,7 @@ def shard_rows(view: ClusterView, draft: Draft, has_flipped: bool, is_due: bool)
             shown = fresh[server.pod.name] if is_refreshed or not kept else kept
             is_newer = is_newer or shown != kept
             members.append({**_member(shard, server, old), **shown})
-        rows.append({**_row(shard, draft), "members": members})
+        rows.append({**_row(shard, draft, masters.get(shard.index, "")), "members": members})
     return rows, is_newer
 
 
@@ -80,13 +81,14 @@ def recorded_restarts(seen: Observation) -> dict[str, int]:
     }
 
 
-def _row(shard: Shard, draft: Draft) -> dict[str, Any]:
+def _row(shard: Shard, draft: Draft, last_master: str) -> dict[str, Any]:
     row: dict[str, Any] = {"shard": shard.index, "state": _shard_state(shard)}
     if shard.was_formed:
         row["slots"] = print_slots(shard.slots)
-    if shard.master is not None:
-        row["master"] = shard.master.pod.name
-    elif shard.loss_recorded or shard.index in draft.losses:
+    master = shard.master.pod.name if shard.master is not None else last_master
+    if master:
+        row["master"] = master
+    if shard.master is None and (shard.loss_recorded or shard.index in draft.losses):
         row["dataLost"] = True
     return row
 

@@ -17,20 +17,22 @@ Called by plan for each formed shard without a serving master.
 from typing import Final
 
 from redoubt_operator.actions import AssignMaster, ForceFailover, Forget
+from redoubt_operator.conditions import age_s
 from redoubt_operator.draft import WAITING_S, Blocker, Draft, target
 from redoubt_operator.forming import first_master, give_slots
 from redoubt_operator.observation import Phase
 from redoubt_operator.view import ClusterView, Fate, Server, Shard
 
+VOTE_PATIENCE_S: Final = 3.0  # the node timeout: an election that could be won is over by then
 MASTERS_THAT_JUDGE: Final = 3  # with fewer, the survivors of a partition are no majority
 
 
-def succeed(view: ClusterView, shard: Shard, draft: Draft) -> None:
+def succeed(view: ClusterView, shard: Shard, draft: Draft, now_s: float) -> None:
     """Find the shard's next master, or say what it waits for."""
     draft.look_again(WAITING_S)
     candidates = [one for one in shard.servers if one.is_synced_replica and one.is_staying]
     if candidates:
-        _promote(view, shard, min(candidates, key=_newest_first), draft)
+        _promote(view, shard, min(candidates, key=_newest_first), draft, now_s)
     elif not shard.is_complete:
         draft.block(
             Blocker(
@@ -63,23 +65,26 @@ def death_of_master(view: ClusterView, shard: Shard) -> str:
     return "its pod does not exist any more"
 
 
-def can_vote(view: ClusterView) -> bool:
+def can_vote(view: ClusterView, now_s: float) -> bool:
     """Whether a majority of the masters with slots can be reached to vote.
 
-    A master that was restarted with its nodes.conf votes over the links that it dials itself.
+    A master that was restarted with its nodes.conf votes over the links that it dials itself. One that is
+    silent towards us may vote all the same, so it is counted until an election had time enough.
     """
-    owners = view.owned
-    voters = 0
+    voters = silent = 0
     for server in view.servers:
-        status = server.status
-        if status is not None and status.node_id in owners:
-            voters += server.is_serving_master or (
-                status.phase is not Phase.ASSIGNED and status.boot_slots > 0
-            )
-    return voters > len(owners) // 2
+        if server.node_id in view.owned:
+            status = server.status
+            silent += server.fate is Fate.SILENT
+            has_map = status is not None and status.phase is not Phase.ASSIGNED and status.boot_slots > 0
+            voters += server.is_serving_master or has_map
+    uncovered_s = max(age_s(view.seen, "SlotsCovered", status, now_s) for status in ("False", "Unknown"))
+    if uncovered_s < VOTE_PATIENCE_S:
+        voters += silent
+    return voters > len(view.owned) // 2
 
 
-def _promote(view: ClusterView, shard: Shard, best: Server, draft: Draft) -> None:
+def _promote(view: ClusterView, shard: Shard, best: Server, draft: Draft, now_s: float) -> None:
     death = death_of_master(view, shard)
     if not death:
         masters = len(view.owned)
@@ -99,7 +104,7 @@ def _promote(view: ClusterView, shard: Shard, best: Server, draft: Draft) -> Non
     because = (
         f"the master of shard {shard.index} is dead ({death}); {best.pod.name} has the newest synced copy"
     )
-    if can_vote(view):
+    if can_vote(view, now_s):
         draft.do(ForceFailover(target(best), because, shard.index))
     else:
         because += "; no majority of masters can vote"

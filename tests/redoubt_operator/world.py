@@ -1,9 +1,9 @@
 """A small world for the planner: pods, volumes and servers as a model, with time in steps.
 
-The model keeps to the rules of the servers that the planner relies on: a pod's server boots without a role, a
-restarted master yields, roles are compare-and-set, an id is learned by MEET and gossip, slots belong to the
-highest config epoch. `observe` shows it as the operator would see it, `apply` carries out a plan (or the first
-part of it, as if the operator had died), `step` lets one moment pass.
+The model keeps to the rules of the servers that the planner relies on: a pod's server boots without a role,
+a restarted master yields, roles are compare-and-set, an id is learned by MEET and gossip, slots belong to
+the highest config epoch. `observe` shows it as the operator would see it, `apply` carries out a plan (or the
+first part of it, as if the operator had died), `step` lets one moment pass.
 """
 
 from __future__ import annotations
@@ -184,12 +184,18 @@ class World:
         del self.nodes[node]
         for host in self.hosts.values():
             if host.pod.node == node:
-                host.server = None
+                self._stop_for_good(host)
 
     def evict(self, pod: str) -> None:
         host = self.hosts[pod]
-        host.server = None
+        self._stop_for_good(host)
         host.pod = replace(host.pod, phase=PodPhase.FAILED, reason="Evicted", is_ready=False)
+
+    def _stop_for_good(self, host: Host) -> None:
+        """The process ends and its emptyDir is gone; a volume keeps what was written."""
+        host.server = None
+        if not host.pod.claim:
+            host.disk = Disk()
 
     # --- time --------------------------------------------------------------------------------------------
 
@@ -211,7 +217,9 @@ class World:
                 if host.pod.node in self.nodes and not host.is_silent:
                     self._hand_over_from(host)
                     self._remove(name)
-            elif host.server is None and host.pod.phase is not PodPhase.FAILED and host.pod.node in self.nodes:
+            elif (
+                host.server is None and host.pod.phase is not PodPhase.FAILED and host.pod.node in self.nodes
+            ):
                 self._start(host)
         self._gossip()
         if self.elects:
