@@ -63,7 +63,7 @@ def status_pairs(cluster: Cluster, now_ms: int) -> list[tuple[str, str | int]]:
         ("replid2", replication.replid2),
         ("replid2-offset", replication.offset2),
         ("synced", int(replication.is_synced)),
-        ("syncing", int(myself.is_replica and not replication.is_synced and replication.link_is_up)),
+        ("syncing", int(replication.is_syncing)),
         ("link-up", int(myself.is_replica and replication.link_is_up)),
         ("link-down-ms", link_down_ms),
         ("master-id", master.node_id if master is not None else ""),
