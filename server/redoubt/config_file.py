@@ -70,11 +70,13 @@ def _read(config: Config, path: str, depth: int) -> list[_Line]:
     except UnicodeDecodeError:
         raise FatalConfigError(f"Fatal error, config file '{path}' is not UTF-8") from None
     lines: list[_Line] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         stripped = line.strip(" \t\r\n")
         if not stripped or stripped.startswith("#"):
             continue
         words = _words(number, stripped)
+        if not words:  # nothing but the blanks that quoting knows
+            continue
         if words[0].lower() == "include" and len(words) == 2:
             lines += _read(config, words[1], depth + 1)
         else:
