@@ -24,7 +24,7 @@ RETURN_GRACE_S: Final = 30.0  # a pod that terminates this much longer than it w
 def members_wanted(spec: ClusterSpec, view: ClusterView, shard: Shard) -> int:
     """Members that the shard should have now, the temporary one and unmounted volumes included."""
     wanted = spec.members_per_shard
-    if wanted == 1 and any(must_move(view, server) for server in shard.staying):
+    if wanted == 1 and shard.master is not None and must_move(view, shard.master):
         wanted += 1
     if shard.master is None:
         wanted = max(wanted, len([claim for claim in shard.claims if not claim.is_terminating]))
