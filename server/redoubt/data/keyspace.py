@@ -37,8 +37,10 @@ ACCESS_UNORDERED: Final = 0
 ACCESS_RECENT: Final = 1  # LRU: the order within each bucket
 ACCESS_FREQUENT: Final = 2  # LFU: a counter per key
 
-# A random key is drawn by choosing a bucket and rejecting it in proportion to how empty it is; after this
-# many rejections any non-empty bucket will do (Redis gives up likewise after 100 tries of expired keys).
+# A random key is drawn by choosing a bucket, then one of this many places in it, and drawing again if the
+# place is empty. Nearly no bucket holds more keys: a split comes at 64 on average.
+ROOM_OF_BUCKET: Final = 128
+# Redis, too, gives up after 100 tries.
 RANDOM_TRIES_MAX: Final = 100
 
 
@@ -407,12 +409,15 @@ class Keyspace:
             return None
         for _ in range(RANDOM_TRIES_MAX):
             bucket = self.random_bucket()
-            place = int(self.random.random() * 128)
-            # A bucket beyond 128 keys (a half of a table that shrinks slowly) is rare and small bias.
-            if len(bucket.values) > 128:
-                place = int(self.random.random() * len(bucket.values))
-            if place < len(bucket.values):
+            fill = len(bucket.values)
+            place = int(self.random.random() * max(fill, ROOM_OF_BUCKET))
+            if place < fill:
                 return _key_at(bucket, place)
+        # All buckets are nearly empty, as when few keys are spread over many slots: any key of one will do.
+        for _ in range(RANDOM_TRIES_MAX):
+            bucket = self.random_bucket()
+            if bucket.values:
+                return _key_at(bucket, int(self.random.random() * len(bucket.values)))
         for bucket in self.buckets:
             if bucket.values:
                 return _key_at(bucket, 0)

@@ -102,6 +102,9 @@ def measure_buckets(buckets: list[Bucket]) -> int:
     step = max(1, len(buckets) // BUCKETS_MEASURED)
     total = measured = 0
     for place in range(0, len(buckets), step):
-        total += buckets[place].values.__sizeof__()
+        bucket = buckets[place]
+        total += bucket.values.__sizeof__()
+        if bucket.frequencies:
+            total += bucket.frequencies.__sizeof__() + INTEGER_BYTES * len(bucket.frequencies)
         measured += 1
     return BUCKET_BYTES + total // max(1, measured)

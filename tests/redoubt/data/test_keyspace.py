@@ -327,3 +327,10 @@ def test_scan_in_cluster_mode_covers_all_slots_and_ends() -> None:
         cursor, batch = keyspace.scan(cursor, 10)
         found += batch
     assert sorted(found) == sorted(keys)
+
+
+def test_random_keys_are_found_where_each_slot_holds_one() -> None:
+    keyspace = Keyspace(0, Random(5), True)
+    for number in range(50):
+        keyspace.set(b"key:%d" % number, b"v")
+    assert len({keyspace.random_key() for _ in range(500)}) > 40
