@@ -52,7 +52,12 @@ def main() -> None:
     if settings.identity == Settings().identity:
         # Two processes with one name would both take themselves for the holder of the Lease.
         settings = replace(settings, identity=f"{socket.gethostname()}-{os.getpid()}")
-    sys.exit(asyncio.run(run(settings)))
+    try:
+        status = asyncio.run(run(settings))
+    except Exception:  # the edge: one line for the whole of it, then the kubelet starts us anew
+        log.exception("the operator ends")
+        status = 1
+    sys.exit(status)
 
 
 async def run(settings: Settings, on_boundary: Boundary | None = None) -> int:
