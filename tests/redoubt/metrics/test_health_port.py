@@ -174,14 +174,7 @@ def test_a_kept_connection_serves_one_request_after_another(harness: Harness) ->
 
 
 @pytest.mark.parametrize(
-    "data",
-    [
-        b"garbage\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
-        b"PING
-
-",
-    ],
+    "data", [b"garbage\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", b"PING\r\n\r\n"]
 )
 def test_what_is_no_request_is_refused_and_closed(data: bytes) -> None:
     assert sent(data).startswith((b"HTTP/1.1 400", b"HTTP/1.1 5"))
