@@ -162,6 +162,10 @@ class ClusterHook:
         """Return the clock reading at which `tick` is wanted, if sooner than in 100 ms; 0: no wish."""
         return 0
 
+    def holds_history(self) -> bool:
+        """Say whether the replication must add nothing of its own: a replica waits for our final offset."""
+        return False
+
     def leave(self, now_ms: int, deadline_ms: int) -> bool:
         """Hand over before the process ends; called at every tick. False as soon as nothing is left to do."""
         return False

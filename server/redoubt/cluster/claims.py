@@ -113,7 +113,7 @@ class SlotClaims:
         topology.set_owners(won, claimant)
         for slot in [slot for slot in topology.migrating if won >> slot & 1]:
             del topology.migrating[slot]
-        self.file.mark(is_urgent=bool(lost_by_my_shard))
+        self.file.mark()
         if mine_before is None or not lost_by_my_shard:
             return
         may_move = self.state.config.cluster_allow_replica_migration or lost_by_my_shard == claimant.slots

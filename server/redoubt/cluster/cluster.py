@@ -131,6 +131,9 @@ class Cluster(ClusterHook):
     def may_full_sync(self, replid: str, replid2: str, offset: int) -> bool:
         return self.role.may_full_sync(replid, replid2)
 
+    def holds_history(self) -> bool:
+        return self.handover.successor is not None
+
     def leave(self, now_ms: int, deadline_ms: int) -> bool:
         is_busy = self.role.leave(now_ms, deadline_ms)
         self.settle(now_ms)

@@ -219,8 +219,9 @@ class Election:
         self.epoch = self.topology.current_epoch
         self.votes = []
         self.elections_held += 1
+        # Need not be synced: should this node forget the epoch, its voters do not.
         log.warning("Starting a failover election for epoch %d.", self.epoch)
-        self.file.mark(is_urgent=True)
+        self.file.mark()
         self._asked_ms = now_ms
         self.bus.broadcast(self._request(), now_ms)
 

@@ -44,7 +44,8 @@ class Roles:
         topology.set_replica(myself, master)
         log.warning("Configured as a replica of %s", master.node_id)
         self.changes += 1
-        self.file.mark(is_urgent=True)
+        # Need not be synced: should this node forget it, its old claim has the lower epoch.
+        self.file.mark()
         self.align()
 
     def lead(self) -> None:

@@ -27,6 +27,7 @@ from redoubt.interfaces import RemoveFile
 from redoubt.replication.backlog import Backlog
 from redoubt.replication.discard import Discard
 from redoubt.replication.diverged import DivergedCopy
+from redoubt.replication.failover import Failover
 from redoubt.replication.master import Master
 from redoubt.replication.replica import EPOCH_MARK, MasterLink
 from redoubt.resp.replies import encode_command
@@ -53,6 +54,7 @@ class Replication(ReplicationHook):
         self.link: MasterLink | None = None
         self.diverged_copy: DivergedCopy | None = None
         self.discard = Discard()
+        self.failover: Failover | None = None
         # The database that the history is in: -1 forces the next write to say it.
         self.database = -1
         # What this loop turn has fed and the links have not been handed.
@@ -63,6 +65,8 @@ class Replication(ReplicationHook):
         self.has_own_writes = True
         # What `is_synced` was before the full copy that is arriving.
         self._was_synced = False
+        # Some replica has followed us under the present name of the history.
+        self.is_name_known = False
         # We have neither made history nor copied any: there is nothing that could be continued.
         self.is_new = True
         # Commands of the history that failed here; see `redoubt.replication.replica`.
@@ -195,6 +199,10 @@ class Replication(ReplicationHook):
         self.has_own_writes = False
         self.refresh_gates()
 
+    def failover_state(self) -> str:
+        """Return the stage of a FAILOVER in the words of INFO."""
+        return "no-failover" if self.failover is None else self.failover.stage
+
     def link_lost(self, now_ms: int) -> None:
         """Take note that the history has stopped flowing (called by the link)."""
         self.is_syncing = False
@@ -313,7 +321,9 @@ class Replication(ReplicationHook):
         if self.diverged_copy is not None:
             self.diverged_copy.tick()
         self.master.tick(now_ms)
-        if not self.is_replica:
+        if self.failover is not None:
+            self.failover.tick(now_ms)
+        if not self.is_replica and self.failover is None:
             self._ping(now_ms)
             self._forget_history_when_alone(now_ms)
         config = self.state.config
@@ -357,6 +367,7 @@ class Replication(ReplicationHook):
 
     def _rename_history(self) -> None:
         """Make history ourselves from here on, under a new name; the old one is valid up to here."""
+        self.is_name_known = False
         self.replid2 = self.replid
         self.offset2 = self.offset + 1
         self.replid = self._new_replid()
@@ -366,7 +377,9 @@ class Replication(ReplicationHook):
         self.is_feeding = True
 
     def _forget_idle_promotion(self) -> None:
-        """Go back to the old name if nothing was written under the new one."""
+        """Go back to the old name if nothing was written under the new one and nobody has learned it."""
+        if self.is_name_known:
+            return
         if self.replid2 != NO_REPLID and self.offset2 == self.offset + 1:
             self.replid = self.replid2
             self.replid2 = NO_REPLID
@@ -375,6 +388,9 @@ class Replication(ReplicationHook):
 
     def _ping(self, now_ms: int) -> None:
         period_ms = self.state.config.repl_ping_replica_period * 1000
+        cluster = self.state.cluster
+        if cluster is not None and cluster.holds_history():
+            return
         if self.master.peers and self.is_feeding and now_ms - self.master.pinged_ms >= period_ms:
             self.master.pinged_ms = now_ms
             self._append(encode_command([b"PING"]))

@@ -238,3 +238,14 @@ def test_a_stranger_cannot_make_a_master_stand_by() -> None:
     second = made.peers[SECOND]
     second.say(second.message(messages.MFSTART))
     assert made.connect().ask("SET", "bar", "1") == SimpleString(b"OK")
+
+
+def test_the_history_stands_still_while_a_replica_waits_for_its_end() -> None:
+    text = FILE.replace("myself,slave", "slave").replace(" master - 0 1 1", " myself,master - 0 1 1")
+    made = stage(text)
+    replica = made.peers[ME]
+    assert not made.cluster.holds_history()
+    replica.say(replica.message(messages.MFSTART))
+    assert made.cluster.holds_history()
+    made.talk(5100)
+    assert not made.cluster.holds_history()
