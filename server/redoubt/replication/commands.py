@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from redoubt.commands.arguments import integer
+from redoubt.commands.arguments import Arguments, integer
 from redoubt.commands.declare import (
     ADMIN,
     ALLOW_BUSY,
@@ -26,7 +26,8 @@ from redoubt.commands.declare import (
     STALE,
     command,
 )
-from redoubt.replication.peer import ONLINE
+from redoubt.replication.failover import Failover
+from redoubt.replication.peer import ONLINE, Peer
 from redoubt.replication.replica import ASKING, FLOWING, GREETING, INTRODUCING, MasterLink
 from redoubt.replication.roles import Replication
 from redoubt.resp.replies import NO_REPLY, OK, CommandError, Reply, SimpleString
@@ -131,6 +132,65 @@ def wait(ctx: Session, argv: list[bytes]) -> Reply:
     return NO_REPLY
 
 
+@command("FAILOVER", "[TO <host port> [FORCE]] [ABORT] [TIMEOUT milliseconds]", group=SERVER,
+         flags=ADMIN | NOSCRIPT | STALE, since="6.2.0", complexity="O(1)",
+         summary="Hand the master's role to a replica that has everything.")  # fmt: skip
+def failover(ctx: Session, argv: list[bytes]) -> Reply:
+    state = ctx.state
+    replication = replication_of(state)
+    if state.cluster is not None:
+        raise CommandError(b"ERR FAILOVER not allowed in cluster mode.")
+    if len(argv) == 2 and argv[1].upper() == b"ABORT":
+        if replication.failover is None:
+            raise CommandError(b"ERR No failover in progress.")
+        replication.failover.abort(state.now_ms)
+        return OK
+    address, timeout_ms, is_forced = _failover_options(argv)
+    if replication.failover is not None:
+        raise CommandError(b"ERR FAILOVER already in progress.")
+    if replication.is_replica:
+        raise CommandError(b"ERR FAILOVER is not valid when server is a replica.")
+    if not replication.master.peers:
+        raise CommandError(b"ERR FAILOVER requires connected replicas.")
+    if is_forced and (address is None or not timeout_ms):
+        raise CommandError(b"ERR FAILOVER with force option requires both a timeout and target HOST and IP.")
+    target = None if address is None else _failover_target(replication, address)
+    deadline_ms = state.now_ms + timeout_ms if timeout_ms else 0
+    replication.failover = Failover(replication, target, deadline_ms, is_forced)
+    return OK
+
+
+def _failover_options(argv: list[bytes]) -> tuple[tuple[str, int] | None, int, bool]:
+    """Read FAILOVER's options: the target's address, the timeout in milliseconds (0: none), FORCE."""
+    arguments = Arguments(argv, 1)
+    address: tuple[str, int] | None = None
+    timeout_ms = 0
+    is_forced = False
+    while arguments.has_more():
+        if arguments.left() > 1 and not timeout_ms and arguments.skip(b"TIMEOUT"):
+            timeout_ms = arguments.integer()
+            if timeout_ms <= 0:
+                raise CommandError(b"ERR FAILOVER timeout must be greater than 0")
+        elif arguments.left() > 2 and address is None and arguments.skip(b"TO"):
+            host = arguments.word().decode("latin-1")
+            address = (host, arguments.integer())
+        elif address is not None and not is_forced and arguments.skip(b"FORCE"):
+            is_forced = True
+        else:
+            raise arguments.syntax_error()
+    return address, timeout_ms, is_forced
+
+
+def _failover_target(replication: Replication, address: tuple[str, int]) -> Peer:
+    """Find the online replica with this address."""
+    for peer in replication.master.peers:
+        if (peer.ip(), peer.port) == address:
+            if peer.state != ONLINE:
+                raise CommandError(b"ERR FAILOVER target replica is not online.")
+            return peer
+    raise CommandError(b"ERR FAILOVER target HOST and PORT is not a replica.")
+
+
 @command("REPLCONF", "[argument [argument ...]]", group=SERVER,
          flags=ADMIN | NOSCRIPT | LOADING | STALE | ALLOW_BUSY, since="3.0.0", complexity="O(1)",
          summary="Tell the master about the replica, or ask and acknowledge offsets (internal).", arity=-1,
@@ -185,6 +245,8 @@ def _introduce(ctx: Session, replication: Replication, option: bytes, value: byt
 def psync(ctx: Session, argv: list[bytes]) -> Reply:
     if ctx.is_replica:
         return NO_REPLY
+    if len(argv) > 3 and argv[3].upper() == b"FAILOVER":
+        _take_over(ctx, argv[1])
     replication = _ready_to_lead(ctx)
     offset = integer(argv[2])
     replid = argv[1].decode("latin-1")
@@ -197,6 +259,16 @@ def psync(ctx: Session, argv: list[bytes]) -> Reply:
         statistics.sync_partial_err += 1
     replication.master.copy_to(ctx, False)
     return NO_REPLY
+
+
+def _take_over(ctx: Session, replid: bytes) -> None:
+    """Become the master because our master asks for it; it is about to become our replica."""
+    replication = replication_of(ctx.state)
+    if not replication.is_replica:
+        raise CommandError(b"ERR PSYNC FAILOVER can't be sent to a master.")
+    if replid != replication.replid.encode():
+        raise CommandError(b"ERR PSYNC FAILOVER replid must match my replid.")
+    replication.lead(ctx.state.now_ms)
 
 
 @command("SYNC", group=SERVER, flags=ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI | NEEDS_ROLE,

@@ -37,7 +37,7 @@ def replication_fields(state: ServerState) -> Fields:
         fields.append((f"slave{number}", text))
     backlog = replication.backlog
     fields += [
-        ("master_failover_state", "no-failover"),
+        ("master_failover_state", replication.failover_state()),
         ("master_replid", replication.replid),
         ("master_replid2", replication.replid2),
         ("master_repl_offset", replication.offset),

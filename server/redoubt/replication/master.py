@@ -211,6 +211,7 @@ class Master:
 
     def _enlist(self, session: Session) -> Peer:
         peer = self.introduce(session)
+        self.replication.is_name_known = True
         if peer not in self.peers:
             peer.enlist()
             self.peers.append(peer)

@@ -247,11 +247,20 @@ class MasterLink(LinkOwner):
         if self._mistrusts_own_copy or replication.has_no_history():
             self._request(b"PSYNC", b"?", b"-1")
         else:
-            self._request(b"PSYNC", replication.replid.encode(), b"%d" % (replication.offset + 1))
+            word = [] if replication.failover is None else [b"FAILOVER"]
+            place = b"%d" % (replication.offset + 1)
+            self._request(b"PSYNC", replication.replid.encode(), place, *word)
 
     def _decided(self, line: str, now_ms: int) -> None:
         """Take the master's decision about our PSYNC."""
         words = line.split(" ")
+        failover = self.replication.failover
+        if failover is not None:
+            if words[0] not in ("+CONTINUE", "+FULLRESYNC"):
+                log.warning("The failover's target refused: %r", line)
+                failover.abort(now_ms)
+                return
+            failover.end()
         if words[0] == "+CONTINUE":
             self._continue(words[1] if len(words) > 1 else self.replication.replid)
         elif words[0] == "+FULLRESYNC" and len(words) > 2 and len(words[1]) == 40 and words[2].isdigit():

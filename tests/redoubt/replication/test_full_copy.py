@@ -96,7 +96,7 @@ def test_without_room_for_both_the_old_dataset_goes_first():
     first, second = network.add(1), network.add(2)
     replica = network.add(3, "--maxmemory", "1400000")
     fill(first)
-    fill(second)
+    fill(second, 40_000)
     follow(network, replica, 1)
     start_copy(network, replica, 2)
     for _ in range(200):
