@@ -38,6 +38,7 @@ class Component:
 
 
 def etcd(state: State, settings: Settings) -> Component:
+    """Return etcd, alone and without fsync."""
     client = f"http://{settings.control_plane_address}:{settings.etcd_port}"
     peer = f"http://{settings.control_plane_address}:{settings.etcd_peer_port}"
     return Component("etcd", [
@@ -50,6 +51,7 @@ def etcd(state: State, settings: Settings) -> Component:
 
 
 def apiserver(state: State, settings: Settings) -> Component:
+    """Return the API server, with RBAC, tokens and PodSecurity as in any cluster."""
     pki = state.pki
     return Component("kube-apiserver", [
         settings.binaries["kube-apiserver"],
@@ -73,6 +75,7 @@ def apiserver(state: State, settings: Settings) -> Component:
 
 
 def controller_manager(state: State, settings: Settings) -> Component:
+    """Return the controller manager without the controllers that have nothing to do here."""
     return Component("kube-controller-manager", [
         settings.binaries["kube-controller-manager"], f"--kubeconfig={state.kubeconfig}", "--secure-port=0",
         "--leader-elect=false", "--use-service-account-credentials=false",
@@ -88,6 +91,7 @@ def controller_manager(state: State, settings: Settings) -> Component:
 
 
 def scheduler(state: State, settings: Settings) -> Component:
+    """Return the scheduler, as it is."""
     return Component("kube-scheduler", [
         settings.binaries["kube-scheduler"], f"--kubeconfig={state.kubeconfig}", "--secure-port=0",
         "--leader-elect=false", "--kube-api-qps=200", "--kube-api-burst=400", "--profiling=false",

@@ -32,6 +32,7 @@ REPOSITORY: Final = Path(__file__).resolve().parent.parent
 
 
 def log(text: str) -> None:
+    """Write a line to the supervisor's log, its standard output."""
     print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 

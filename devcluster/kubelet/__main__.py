@@ -12,6 +12,7 @@ from devcluster.state import Settings, State
 
 
 def main() -> None:
+    """Run the kubelet of the state that the first argument names."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     state = State(Path(sys.argv[1]))
     asyncio.run(Kubelet(state, Settings.load(state)).run())

@@ -47,6 +47,7 @@ def check(result: int, what: str) -> int:
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+    """Call mount(2); OSError names the target."""
     arguments = [None if each is None else each.encode() for each in (source, target, kind)]
     check(LIBC.mount(*arguments, ctypes.c_ulong(flags), data.encode() if data else None), f"mount {target}")
 
@@ -86,6 +87,7 @@ def build_root(spec: dict[str, Any]) -> None:
 
 
 def carry_out(root: str, step: list[Any]) -> None:
+    """Carry out one step of the plan below `root`."""
     match step:
         case ["directory", path, mode]:
             os.makedirs(root + path, mode, exist_ok=True)
@@ -101,6 +103,7 @@ def carry_out(root: str, step: list[Any]) -> None:
 
 
 def become_user(spec: dict[str, Any]) -> None:
+    """Drop to the pod's user, and ask to die with the kubelet."""
     if not spec["user_namespace"] and os.getuid() == 0:
         os.setgroups(spec["groups"])
         os.setgid(spec["gid"])
@@ -112,6 +115,7 @@ def become_user(spec: dict[str, Any]) -> None:
 
 
 def run_program(spec: dict[str, Any]) -> NoReturn:
+    """Become the container's program."""
     os.setsid()
     build_root(spec)
     if spec["hostname"]:
@@ -143,6 +147,7 @@ def enter_user_namespace(spec: dict[str, Any]) -> None:
 
 
 def main() -> None:
+    """Read the specification, make the child, report its process id."""
     report = int(sys.argv[1])
     os.set_inheritable(report, False)
     spec = json.load(sys.stdin)

@@ -1,4 +1,7 @@
-"""Times as the Kubernetes API writes them: seconds in statuses, microseconds in Leases."""
+"""Times as the Kubernetes API writes them.
+
+Statuses and Events have whole seconds, Leases microseconds; all are UTC. Used wherever the kubelet reports.
+"""
 
 from __future__ import annotations
 

@@ -264,3 +264,31 @@ def _answer(ask: Callable[[], str]) -> str:
         return ask()
     except OSError:
         return ""
+
+
+@pytest.mark.faults("slow")
+def test_a_slow_pod_sends_no_faster_than_its_limit(
+    cluster: DevCluster, namespace: str, run_pod: Maker, faults: Faults
+) -> None:
+    size = 1 << 20
+    script = ECHO.replace('os.environ["HOSTNAME"].encode()', f"bytes({size})")
+    run_pod("narrow", "", command=["python3", "-c", script], env=POD_IP)
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/narrow", "-n", namespace, "--timeout=20s")
+    address = cluster.pod("narrow", namespace)["status"]["podIP"]
+
+    def seconds_to_read_all() -> float:
+        began, received = time.monotonic(), 0
+        with socket.create_connection((address, 7000), timeout=30) as connection:
+            while chunk := connection.recv(1 << 16):
+                received += len(chunk)
+        assert received == size
+        return time.monotonic() - began
+
+    cluster.wait_until(lambda: _answer(lambda: f"{seconds_to_read_all()}"), message="the pod listens")
+    assert seconds_to_read_all() < 1
+    faults.slow("narrow", size // 4, namespace)
+    try:
+        assert seconds_to_read_all() > 1
+    finally:
+        faults.heal_network()
+    assert seconds_to_read_all() < 1
