@@ -5,7 +5,9 @@
 
 Each figure is the median of several rounds, and within a round the servers take turns at the same test, so
 that what else the machine does meanwhile meets all of them alike. Only the ratios mean something elsewhere;
-the absolute figures belong to the machine named in the heading. redis-benchmark is the client: 50
+the absolute figures belong to the machine named in the heading. Beside the rate stands the processor time
+that the server took for one command: on a busy machine that is the steadier figure, and its reciprocal is
+the rate that the server's one thread can reach. redis-benchmark is the client: 50
 connections, 100,000 random keys, persistence off. Nothing is written unless `--write` says where.
 """
 
@@ -75,6 +77,11 @@ class Server:
                 raise SystemExit(f"{self.name} did not start, see {self.directory}/log")
             time.sleep(0.05)
 
+    def cpu_us(self) -> float:
+        """Return the processor time that the server has used, in microseconds."""
+        with open(f"/proc/{self.process.pid}/schedstat", encoding="ascii") as file:
+            return int(file.read().split()[0]) / 1000
+
     def stop(self) -> None:
         """End the server and remove its directory."""
         self.process.kill()
@@ -93,17 +100,28 @@ def free_port() -> int:
             return port
 
 
-def measure(server: Server, test: str, batch: int, seconds: float) -> tuple[float, float]:
-    """Run one test; return commands per second and the 99th percentile of the latency in milliseconds."""
+class Figure:
+    """One measurement: commands per second, 99th percentile of the latency, processor time per command."""
+
+    def __init__(self, rate: float, p99_ms: float, cpu_us: float) -> None:
+        self.rate = rate
+        self.p99_ms = p99_ms
+        self.cpu_us = cpu_us
+
+
+def measure(server: Server, test: str, batch: int, seconds: float) -> Figure:
+    """Run one test."""
     requests = int(RATE_GUESS[batch] * seconds / (4 if test == "mset" else 1))
     command = [
         "redis-benchmark", "-p", str(server.port), "-t", test, "-c", str(CLIENTS), "-r", str(KEYS),
         "-n", str(requests), "-P", str(batch), "--csv",
     ]  # fmt: skip
+    before_us = server.cpu_us()
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    cpu_us = (server.cpu_us() - before_us) / requests
     for row in csv.DictReader(io.StringIO(output[output.index('"test"') :])):
         if row["test"] == TESTS[test]:
-            return float(row["rps"]), float(row["p99_latency_ms"])
+            return Figure(float(row["rps"]), float(row["p99_latency_ms"]), cpu_us)
     raise SystemExit(f"redis-benchmark said nothing of {test}: {output}")
 
 
@@ -125,7 +143,7 @@ def commands(only: list[str]) -> dict[str, list[str]]:
     return found
 
 
-Figures = dict[tuple[str, int, str], list[tuple[float, float]]]
+Figures = dict[tuple[str, int, str], list[Figure]]
 
 
 def run(options: argparse.Namespace) -> tuple[list[str], Figures]:
@@ -151,14 +169,18 @@ def run(options: argparse.Namespace) -> tuple[list[str], Figures]:
 
 
 def line(test: str, batch: int, names: list[str], figures: Figures) -> str:
-    """Write one row of the table: commands per second, ratio to the first server, 99th percentile."""
-    reference = statistics.median(rate for rate, _ in figures[test, batch, names[0]])
+    """Write one row of the table: rate, its ratio to the first server, 99th percentile, processor time."""
+    reference = statistics.median(figure.rate for figure in figures[test, batch, names[0]])
+    reference_us = statistics.median(figure.cpu_us for figure in figures[test, batch, names[0]])
     cells = []
     for name in names:
-        rate = statistics.median(rate for rate, _ in figures[test, batch, name])
-        latency = statistics.median(latency for _, latency in figures[test, batch, name])
-        ratio = "" if name == names[0] else f" {rate / reference:.2f}x"
-        cells.append(f"{rate:,.0f}{ratio} ({latency:.2f} ms)")
+        of_this = figures[test, batch, name]
+        rate = statistics.median(figure.rate for figure in of_this)
+        p99_ms = statistics.median(figure.p99_ms for figure in of_this)
+        cpu_us = statistics.median(figure.cpu_us for figure in of_this)
+        ratio = "" if name == names[0] else f" **{rate / reference:.2f}x**"
+        cpu_ratio = "" if name == names[0] else f" ({reference_us / cpu_us:.2f}x)"
+        cells.append(f"{rate:,.0f}{ratio}, {p99_ms:.2f} ms, {cpu_us:.2f} us{cpu_ratio}")
     return f"| {test.upper()} | {batch} | " + " | ".join(cells) + " |"
 
 
@@ -170,7 +192,8 @@ def table(options: argparse.Namespace, names: list[str], figures: Figures) -> st
         f"## {time.strftime('%Y-%m-%d')}, {mode}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "",
         f"Against {' '.join(version.split()[:3])}; {CLIENTS} clients, {KEYS:,} random keys.",
-        f"Medians of {options.rounds} alternating rounds: commands per second, ratio, 99th percentile.",
+        f"Medians of {options.rounds} alternating rounds: commands per second, ratio, 99th percentile of",
+        "the latency, processor time per command (and Redis's divided by it).",
         "",
         "| command | per batch | " + " | ".join(names) + " |",
         "|---" * (len(names) + 2) + "|",
