@@ -6,8 +6,11 @@ it as a whole. Rates come from the difference between the oldest and the newest 
 went backwards means a restart, and what was before it is dropped.
 
 `History` and the readers are pure; `Monitor` is the loop. It tells the work queue only when something
-notable has changed, and leaves it to the planner what that means for conditions and status: nothing here
-raises an alarm. Figures stay in memory; the API server is no time series database. Series names are those
+notable has changed (`News`), and leaves it to the planner what that means for conditions and status:
+nothing here raises an alarm. So a frozen server or a change of roles behind our back is noticed within
+seconds, and a quiet cluster is not looked at as a whole more often than the resync does.
+
+Figures stay in memory; the API server is no time series database. Series names are those
 of the community's redis_exporter, which the server follows.
 """
 
@@ -36,8 +39,8 @@ SCRAPES_KEPT: Final = 13
 # All series that we ask for are some hundred bytes; a longer answer is not from our server.
 ANSWER_BYTES_MAX: Final = 1 << 20
 SCRAPED_AT_ONCE_MAX: Final = 64
-# What wakes the planner: the same step by which the status moves.
-NOTABLE_SHARE: Final = 0.05
+# What wakes the planner: the step by which the status moves, and on which the thresholds of conditions lie.
+NOTABLE_STEPS: Final = 20
 
 USED: Final = "redis_memory_used_bytes"
 LIMIT: Final = "redis_memory_max_bytes"
@@ -49,7 +52,9 @@ HITS: Final = "redis_keyspace_hits_total"
 MISSES: Final = "redis_keyspace_misses_total"
 CLIENTS: Final = "redis_connected_clients"
 OFFSET: Final = "redis_master_repl_offset"
-SERIES: Final = (USED, LIMIT, KEYS, EVICTED, EXPIRED, COMMANDS, HITS, MISSES, CLIENTS, OFFSET)
+SLOTS: Final = "redoubt_cluster_slots"
+SYNCED: Final = "redoubt_replica_synced"
+SERIES: Final = (USED, LIMIT, KEYS, EVICTED, EXPIRED, COMMANDS, HITS, MISSES, CLIENTS, OFFSET, SLOTS, SYNCED)
 _COUNTERS: Final = (EVICTED, EXPIRED, COMMANDS, HITS, MISSES)
 QUERY: Final = "&".join(f"name[]={name}" for name in SERIES)
 
@@ -124,19 +129,33 @@ class History:
             connected_clients=int(last.get(CLIENTS, 0.0)),
         )
 
-    def offset(self) -> int | None:
-        """Return the replication offset of the newest scrape."""
-        value = self._scrapes[-1][1].get(OFFSET) if self._scrapes else None
-        return None if value is None else int(value)
+    def newest(self, name: str) -> float | None:
+        """Return the newest value of a series."""
+        return self._scrapes[-1][1].get(name) if self._scrapes else None
 
 
-def is_notable(before: Seen[Sample] | None, now: Seen[Sample]) -> bool:
-    """Whether the planner should look at a new sample before its next regular look."""
-    if before is None or isinstance(before, Unknown) or isinstance(now, Unknown):
-        return type(before) is not type(now)
-    if (before.evicted_per_s > 0) != (now.evicted_per_s > 0):
-        return True
-    return abs((before.memory_share or 0.0) - (now.memory_share or 0.0)) >= NOTABLE_SHARE
+@dataclass(frozen=True, slots=True)
+class News:
+    """What of a scrape the planner should not learn of at its next regular look only."""
+
+    is_seen: bool
+    memory_steps: int = 0
+    is_evicting: bool = False
+    serves_slots: bool = False
+    is_synced: bool = False
+
+
+def news_of(sample: Seen[Sample], history: History | None) -> News:
+    """Reduce a sample to what is notable: equal news wake nobody."""
+    if isinstance(sample, Unknown) or history is None:
+        return News(is_seen=False)
+    return News(
+        is_seen=True,
+        memory_steps=int((sample.memory_share or 0.0) * NOTABLE_STEPS),
+        is_evicting=sample.evicted_per_s > 0,
+        serves_slots=history.newest(SLOTS) not in (None, 0.0),
+        is_synced=history.newest(SYNCED) not in (None, 0.0),
+    )
 
 
 @dataclass(slots=True)
@@ -148,8 +167,8 @@ class _Watched:
     due_at_s: float
     histories: dict[str, History]
     samples: dict[str, Seen[Sample]]
-    # The samples that the planner was last woken for.
-    told: dict[str, Seen[Sample]]
+    # What the planner was last woken for.
+    told: dict[str, News]
 
 
 class Monitor:
@@ -174,9 +193,10 @@ class Monitor:
         watched.targets = tuple(targets)
         watched.interval_s = interval_s
         kept = {target.uid for target in targets}
-        for figures in (watched.histories, watched.samples, watched.told):
-            for uid in figures.keys() - kept:
-                del figures[uid]
+        for uid in watched.samples.keys() - kept:
+            del watched.samples[uid]
+            watched.histories.pop(uid, None)
+            watched.told.pop(uid, None)
 
     def forget(self, key: Key) -> None:
         """Stop scraping a cluster that is gone."""
@@ -233,8 +253,9 @@ class Monitor:
             history.add(time.time(), scraped)
             samples[target.uid] = history.sample() or Unknown("not scraped yet", time.time())
         watched.samples = _with_lags(targets, samples, watched.histories)
-        if any(is_notable(watched.told.get(uid), sample) for uid, sample in watched.samples.items()):
-            watched.told = dict(watched.samples)
+        news = {uid: news_of(sample, watched.histories.get(uid)) for uid, sample in samples.items()}
+        if news != watched.told:
+            watched.told = news
             self._changed(key)
 
     async def _scrape(self, session: aiohttp.ClientSession, ip: str) -> Seen[dict[str, float]]:
@@ -259,7 +280,7 @@ def _with_lags(
     targets: Sequence[Target], samples: Mapping[str, Seen[Sample]], histories: Mapping[str, History]
 ) -> dict[str, Seen[Sample]]:
     """Add to each replica's sample by how many bytes it is behind its shard's master."""
-    offsets = {uid: history.offset() for uid, history in histories.items()}
+    offsets = {uid: history.newest(OFFSET) for uid, history in histories.items()}
     masters = {target.shard: offsets.get(target.uid) for target in targets if target.is_master}
     lagged = dict(samples)
     for target in targets:
@@ -267,5 +288,5 @@ def _with_lags(
         master, own = masters.get(target.shard), offsets.get(target.uid)
         if sample is None or isinstance(sample, Unknown) or target.is_master or master is None or own is None:
             continue
-        lagged[target.uid] = replace(sample, replica_lag_bytes=max(0, master - own))
+        lagged[target.uid] = replace(sample, replica_lag_bytes=max(0, int(master - own)))
     return lagged

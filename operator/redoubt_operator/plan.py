@@ -37,7 +37,7 @@ from redoubt_operator.view import ClusterView, Shard, look
 
 __all__ = ["plan"]
 
-IDLE_S: Final = 60.0  # nothing to wait for: the resync alone looks again
+IDLE_S: Final = 60.0  # nothing to wait for: events, the monitor and the resync wake us
 
 
 def plan(spec: ClusterSpec | InvalidSpec, seen: Observation, now_s: float) -> Plan:
@@ -56,7 +56,7 @@ def plan(spec: ClusterSpec | InvalidSpec, seen: Observation, now_s: float) -> Pl
         differences = _decide(spec, view, draft, now_s)
     status, events = describe(spec, view, draft, differences, is_paused, now_s)
     draft.actions.extend(events)
-    return _with_status(draft, seen, status, float(spec.monitor.interval_seconds))
+    return _with_status(draft, seen, status, IDLE_S)
 
 
 def _decide(spec: ClusterSpec, view: ClusterView, draft: Draft, now_s: float) -> tuple[Difference, ...]:

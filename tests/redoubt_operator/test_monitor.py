@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from redoubt_operator import monitor as monitor_module
+from redoubt_operator.conditions import MEMORY_HIGH, MEMORY_RELIEVED
 from redoubt_operator.metrics import Metrics
 from redoubt_operator.monitor import (
     COMMANDS,
@@ -20,8 +21,9 @@ from redoubt_operator.monitor import (
     USED,
     History,
     Monitor,
+    News,
     Target,
-    is_notable,
+    news_of,
     read_series,
 )
 from redoubt_operator.observation import Sample, Unknown
@@ -86,27 +88,42 @@ def test_history_is_bounded() -> None:
     assert len(history._scrapes) == monitor_module.SCRAPES_KEPT
 
 
-QUIET = Sample(0.0, used_memory_bytes=50, maxmemory_bytes=100)
+QUIET = Sample(0.0, used_memory_bytes=52, maxmemory_bytes=100)
+SERVING = {"redoubt_cluster_slots": 100.0, "redoubt_replica_synced": 1.0}
+
+
+def news(sample: Sample | Unknown, values: dict[str, float] | None = None) -> News:
+    history = History()
+    history.add(0.0, SERVING if values is None else values)
+    return news_of(sample, history)
 
 
 @pytest.mark.parametrize(
-    ("before", "now", "expected"),
+    ("sample", "values", "is_news"),
     [
-        (None, QUIET, True),
-        (QUIET, QUIET, False),
-        (QUIET, Sample(5.0, 54, 100), False),
-        (QUIET, Sample(5.0, 55, 100), True),
-        (QUIET, Sample(5.0, 50, 100, evicted_per_s=0.1), True),
-        (Sample(0.0, 50, 100, evicted_per_s=9.0), Sample(5.0, 50, 100, evicted_per_s=0.1), False),
-        (QUIET, Unknown("no answer in time", 5.0), True),
-        (Unknown("no answer in time", 0.0), Unknown("connection refused", 5.0), False),
-        (Unknown("no answer in time", 0.0), QUIET, True),
+        (QUIET, SERVING, False),
+        (Sample(5.0, 54, 100), SERVING, False),
+        (Sample(5.0, 55, 100), SERVING, True),
+        (Sample(5.0, 49, 100), SERVING, True),
+        (Sample(5.0, 52, 100, evicted_per_s=0.1), SERVING, True),
+        (Sample(5.0, 52, 100, commands_per_s=1e6), SERVING, False),
+        (QUIET, SERVING | {"redoubt_cluster_slots": 0.0}, True),
+        (QUIET, SERVING | {"redoubt_replica_synced": 0.0}, True),
+        (Unknown("no answer in time", 5.0), SERVING, True),
     ],
 )
-def test_what_wakes_the_planner(
-    before: Sample | Unknown | None, now: Sample | Unknown, expected: bool
-) -> None:
-    assert is_notable(before, now) is expected
+def test_what_wakes_the_planner(sample: Sample | Unknown, values: dict[str, float], is_news: bool) -> None:
+    assert (news(sample, values) != news(QUIET)) is is_news
+
+
+def test_thresholds_of_conditions_lie_on_steps_that_wake() -> None:
+    for threshold in (MEMORY_HIGH, MEMORY_RELIEVED):
+        below, above = int(threshold * 100_000) - 1, int(threshold * 100_000)
+        assert news(Sample(0.0, below, 100_000)) != news(Sample(0.0, above, 100_000))
+
+
+def test_one_kind_of_silence_after_the_other_is_no_news() -> None:
+    assert news(Unknown("no answer in time", 0.0)) == news(Unknown("connection refused", 5.0))
 
 
 class Pod:
