@@ -163,6 +163,15 @@ class ReadFile(Effect):
         self.path = path
 
 
+class FindFiles(Effect):
+    """Tell `job.chunk` the name of each file in `directory` that begins with `prefix`, then `job.done`."""
+
+    def __init__(self, job: FileJob, directory: str, prefix: str) -> None:
+        self.job = job
+        self.directory = directory
+        self.prefix = prefix
+
+
 class Sleep(Effect):
     """Block the whole loop (DEBUG SLEEP)."""
 

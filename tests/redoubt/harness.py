@@ -29,6 +29,7 @@ from redoubt.interfaces import (
     Dial,
     Effect,
     Exit,
+    FindFiles,
     Link,
     OpenListener,
     ReadFile,
@@ -130,6 +131,11 @@ class Harness:
             if data:
                 effect.job.chunk(data, self.now_ms)
             effect.job.done("" if data is not None else "No such file or directory", self.now_ms)
+        elif isinstance(effect, FindFiles):
+            start = f"{effect.directory}/{effect.prefix}"
+            for path in sorted(path for path in self.files if path.startswith(start)):
+                effect.job.chunk(path.rpartition("/")[2].encode(), self.now_ms)
+            effect.job.done("", self.now_ms)
         elif isinstance(effect, RemoveFile):
             self.pieces.pop(effect.path, None)
             if not effect.is_temporary:

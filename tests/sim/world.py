@@ -30,6 +30,7 @@ from redoubt.interfaces import (
     Dial,
     Effect,
     Exit,
+    FindFiles,
     Link,
     OpenListener,
     ReadFile,
@@ -290,6 +291,11 @@ class World:
             if effect.is_last:
                 host.disk[effect.path] = host.drafts.pop(effect.path)
                 effect.job.done("", self.now_ms)
+        elif isinstance(effect, FindFiles):
+            start = f"{effect.directory}/{effect.prefix}"
+            for path in sorted(path for path in host.disk if path.startswith(start)):
+                effect.job.chunk(path.rpartition("/")[2].encode(), self.now_ms)
+            effect.job.done("", self.now_ms)
         elif isinstance(effect, RemoveFile):
             host.drafts.pop(effect.path, None)
             if not effect.is_temporary:

@@ -25,6 +25,31 @@ log = logging.getLogger("redoubt")
 
 # Written at one tick: some 5 ms of work; nobody waits for this server, but the loop must answer.
 SLICE_BYTES: Final = 512 * 1024
+PREFIX: Final = "diverged-"
+SUFFIX: Final = ".rdb"
+
+
+class KeptFiles(FileJob):
+    """Looks at the start for what earlier processes have kept: the newest is reported, older ones go."""
+
+    def __init__(self, state: ServerState) -> None:
+        self.state = state
+        self._names: dict[int, str] = {}
+
+    def chunk(self, data: bytes, now_ms: int) -> None:
+        """Take the name of one file."""
+        name = data.decode("utf-8", "surrogateescape")
+        digits = name[len(PREFIX) : -len(SUFFIX)]
+        if name.startswith(PREFIX) and name.endswith(SUFFIX) and digits.isdigit():
+            self._names[int(digits)] = name
+
+    def done(self, error: str, now_ms: int) -> None:
+        """Keep the file of the highest epoch."""
+        names = [self._names[epoch] for epoch in sorted(self._names)]
+        for name in names[:-1]:
+            self.state.effects.append(RemoveFile(f"{self.state.config.dir}/{name}"))
+        if names:
+            self.state.replication.diverged = names[-1]
 
 
 class DivergedCopy(FileJob):
@@ -33,7 +58,7 @@ class DivergedCopy(FileJob):
     def __init__(self, state: ServerState, epoch: int, then: Callable[[str, int], None]) -> None:
         """then: told of the file's name, empty if it could not be kept, and the time."""
         self.state = state
-        self.name = f"diverged-{epoch}.rdb"
+        self.name = f"{PREFIX}{epoch}{SUFFIX}"
         self.path = f"{state.config.dir}/{self.name}"
         self.then = then
         self.snapshot = begin_snapshot(state)

@@ -23,10 +23,10 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from redoubt.hooks import ReplicationHook
-from redoubt.interfaces import RemoveFile
+from redoubt.interfaces import FindFiles, RemoveFile
 from redoubt.replication.backlog import Backlog
 from redoubt.replication.discard import Discard
-from redoubt.replication.diverged import DivergedCopy
+from redoubt.replication.diverged import PREFIX, DivergedCopy, KeptFiles
 from redoubt.replication.failover import Failover
 from redoubt.replication.master import Master
 from redoubt.replication.replica import EPOCH_MARK, MasterLink
@@ -277,7 +277,9 @@ class Replication(ReplicationHook):
     # Files and time.
 
     def start(self, now_ms: int) -> None:
-        """Follow the master that the configuration names, if it names one."""
+        """Follow the master that the configuration names, if it names one; look for a file that was kept."""
+        if self.state.config.cluster_enabled:
+            self.state.effects.append(FindFiles(KeptFiles(self.state), self.state.config.dir, PREFIX))
         host, port = self.state.config.replicaof
         if host:
             self.follow(host, port, now_ms)

@@ -59,6 +59,14 @@ def remove(path: str) -> None:
         pass
 
 
+def names(directory: str, prefix: str) -> list[bytes]:
+    """Return the names of the files in a directory that begin with `prefix`, in order."""
+    try:
+        return sorted(os.fsencode(name) for name in os.listdir(directory) if name.startswith(prefix))
+    except OSError:
+        return []
+
+
 def error_text(error: OSError) -> str:
     """Return what the operating system says of an error."""
     return error.strerror or str(error)

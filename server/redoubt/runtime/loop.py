@@ -32,6 +32,7 @@ from redoubt.interfaces import (
     Effect,
     Exit,
     FileJob,
+    FindFiles,
     Link,
     OpenListener,
     ReadFile,
@@ -196,6 +197,10 @@ class Runtime:
             self.spawn(self.read_file(effect.job, effect.path))
         elif isinstance(effect, RemoveFile):
             self.remove_file(effect.path, effect.is_temporary)
+        elif isinstance(effect, FindFiles):
+            for name in disk.names(effect.directory, effect.prefix):
+                effect.job.chunk(name, self.now_ms)
+            effect.job.done("", self.now_ms)
         elif isinstance(effect, OpenListener):
             self.open_listener(effect.kind)
         elif isinstance(effect, CloseListener):

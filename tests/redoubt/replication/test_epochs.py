@@ -171,3 +171,12 @@ def test_a_refused_copy_leaves_everything_as_it_was():
     hook.trusts = True
     network.run(2000)
     assert dataset(replica) == dataset(empty) == {}
+
+
+def test_a_kept_file_is_reported_after_a_restart_and_older_ones_go():
+    files = {
+        f"/data/{name}": b"x" for name in ("diverged-9.rdb", "diverged-10.rdb", "diverged-x.rdb", "dump.txt")
+    }
+    node = Network().add(1, "--cluster-enabled", "yes", files=files)
+    assert replication_of(node).diverged == "diverged-10.rdb"
+    assert {path for path in node.files if "rdb" in path} == {"/data/diverged-10.rdb", "/data/diverged-x.rdb"}
