@@ -126,6 +126,7 @@ def slots_served(view: ClusterView) -> int:
 
 
 def slots_covered(view: ClusterView) -> Verdict:
+    """Whether every slot has a serving owner; Unknown while a silent member may be one."""
     covered = slots_served(view)
     if covered == SLOTS:
         return Verdict("SlotsCovered", "True", "AllServed", f"all {SLOTS} slots are served")
@@ -141,6 +142,7 @@ def slots_covered(view: ClusterView) -> Verdict:
 
 
 def paused(is_paused: bool) -> Verdict:
+    """Whether people told the operator to change nothing."""
     if is_paused:
         return Verdict(
             "Paused", "True", "Annotated", "annotation redoubt.dev/paused is true: nothing is changed"

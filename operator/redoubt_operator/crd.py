@@ -18,6 +18,7 @@ import yaml
 from redoubt_operator import names
 from redoubt_operator.reserved import RESERVED
 from redoubt_operator.spec import ClusterSpec, camel, spec_fields, without_none
+from redoubt_operator.status_schema import status_schema
 
 QUANTITY: Final = r"^(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?[0-9]+))?$"
 NAME_MAX: Final = 40  # of a cluster: <name>-<shard>-<serial> and <name>-members must fit 63 characters
@@ -95,7 +96,7 @@ def _version() -> Schema:
                     "kind": {"type": "string"},
                     "metadata": {"type": "object", "properties": {"name": _name()}},
                     "spec": spec_schema(),
-                    "status": _status_schema(),
+                    "status": status_schema(),
                 },
             }
         },
@@ -247,128 +248,6 @@ def _config_rules() -> list[Schema]:
         },
         *reserved,
     ]
-
-
-def _status_schema() -> Schema:
-    condition = {
-        "type": "object",
-        "required": ["type", "status", "lastTransitionTime", "reason", "message"],
-        "properties": {
-            "type": {"type": "string"},
-            "status": {"type": "string", "enum": ["True", "False", "Unknown"]},
-            "reason": {"type": "string"},
-            "message": {"type": "string"},
-            "observedGeneration": {"type": "integer", "format": "int64"},
-            "lastTransitionTime": {"type": "string", "format": "date-time"},
-        },
-    }
-    return {
-        "type": "object",
-        "description": "What was seen and what is going on; written by the operator.",
-        "properties": {
-            "observedGeneration": {
-                "type": "integer",
-                "format": "int64",
-                "description": "Generation acted on.",
-            },
-            "phase": _text(
-                "One word: Creating, Running, Updating, FailingOver, Degraded, Paused or Invalid."
-            ),
-            "message": _text("One sentence for people."),
-            "currentShards": {
-                "type": "integer",
-                "format": "int32",
-                "description": "Number of shards over which the slots are split.",
-            },
-            "selector": _text("Label selector of the pods, for the scale subresource."),
-            "members": _text("Serving masters / replicas in sync."),
-            "slots": {
-                "type": "integer",
-                "format": "int32",
-                "description": "Slots that are served, of 16384.",
-            },
-            "memory": _text("Share of maxmemory used by the fullest member."),
-            "figuresChangedAt": _text("When a figure in `shards` last changed."),
-            "conditions": {
-                "type": "array",
-                "description": "kstatus conditions and one for each aspect.",
-                "items": condition,
-                "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["type"],
-            },
-            "shards": {"type": "array", "description": "One row for each shard.", "items": _shard_schema()},
-            "blockers": {
-                "type": "array",
-                "description": "Why the operator does not go on, what shows it, and what to do.",
-                "items": {
-                    "type": "object",
-                    "properties": {
-                        "reason": _text("One word."),
-                        "evidence": _text("What was seen."),
-                        "hint": _text("What helps."),
-                        "shard": {
-                            "type": "integer",
-                            "format": "int32",
-                            "description": "The shard concerned.",
-                        },
-                    },
-                },
-            },
-            "lastFailover": {
-                "type": "object",
-                "description": "The last change of a master, planned or not.",
-                "properties": {
-                    "shard": {"type": "integer", "format": "int32", "description": "The shard."},
-                    "at": _text("When the new master served."),
-                    "from": _text("Pod of the old master."),
-                    "to": _text("Pod of the new master."),
-                    "unavailableSeconds": _text("Measured time without a serving master."),
-                },
-            },
-        },
-    }
-
-
-def _shard_schema() -> Schema:
-    member = {
-        "type": "object",
-        "properties": {
-            "pod": _text("Name of the pod."),
-            "state": _text("Serving, InSync, Syncing, LinkDown, Awaiting, Yielding, Loading, Starting, ..."),
-            "role": _text("master or replica."),
-            "node": _text("The Kubernetes node."),
-            "nodeId": _text("The cluster node id."),
-            "restarts": _number("Restarts of the container when it was last seen."),
-            "memory": _number("Share of maxmemory in percent."),
-            "memoryUsed": _text("Memory used."),
-            "hitRate": _number("Lookups that found their key, in percent."),
-            "evictedPerSecond": _number("Keys evicted per second."),
-            "keys": _number("Keys."),
-            "divergedCopy": _text("File that keeps data which a failover cut off."),
-        },
-    }
-    return {
-        "type": "object",
-        "properties": {
-            "shard": {"type": "integer", "format": "int32", "description": "Index of the shard."},
-            "state": _text("Serving, NoMaster or Forming."),
-            "slots": _text("Slots of the shard."),
-            "master": _text("Pod of the master, or of the last one while none serves."),
-            "dataLost": {
-                "type": "boolean",
-                "description": "No copy of the data is left; it will begin anew.",
-            },
-            "members": {"type": "array", "description": "One row for each pod.", "items": member},
-        },
-    }
-
-
-def _text(description: str) -> Schema:
-    return {"type": "string", "description": description}
-
-
-def _number(description: str) -> Schema:
-    return {"type": "integer", "format": "int64", "description": description}
 
 
 if __name__ == "__main__":

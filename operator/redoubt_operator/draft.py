@@ -42,6 +42,7 @@ class Draft:
     again_after_s: float | None = None
 
     def do(self, action: Action, again_after_s: float = SOON_S) -> None:
+        """Add an action and look again soon, at the latest when its effect should be seen."""
         self.actions.append(action)
         if action.shard is not None:
             self.busy.add(action.shard)
@@ -49,6 +50,7 @@ class Draft:
             self.look_again(again_after_s)
 
     def block(self, blocker: Blocker) -> None:
+        """Add what keeps the operator from going on."""
         self.blockers.append(blocker)
         if blocker.is_passing:
             self.look_again(WAITING_S)
@@ -64,4 +66,5 @@ class Draft:
 
 
 def target(server: Server) -> Target:
+    """The server in an action's words."""
     return Target(server.pod.name, server.pod.uid, server.pod.ip)

@@ -39,6 +39,7 @@ TAINT_OUT_OF_SERVICE: Final = "node.kubernetes.io/out-of-service"
 
 
 def pod_name(cluster: str, shard: int, serial: int) -> str:
+    """Name of the pod of one member."""
     return f"{cluster}-{shard}-{serial}"
 
 
@@ -48,14 +49,17 @@ def volume_name(cluster: str, shard: int, serial: int) -> str:
 
 
 def headless_service_name(cluster: str) -> str:
+    """Name of the Service that gives members their DNS names."""
     return f"{cluster}-members"
 
 
 def client_service_name(cluster: str) -> str:
+    """Name of the Service for clients."""
     return cluster
 
 
 def config_map_name(cluster: str) -> str:
+    """Name of the ConfigMap with redis.conf."""
     return f"{cluster}-config"
 
 
@@ -65,12 +69,15 @@ def auth_secret_name(cluster: str) -> str:
 
 
 def budget_name(cluster: str, shard: int) -> str:
+    """Name of a shard's PodDisruptionBudget."""
     return f"{cluster}-{shard}"
 
 
 def cluster_selector(cluster: str) -> dict[str, str]:
+    """Labels that select everything of a cluster."""
     return {LABEL_CLUSTER: cluster}
 
 
 def shard_selector(cluster: str, shard: int) -> dict[str, str]:
+    """Labels that select the members of one shard."""
     return {LABEL_CLUSTER: cluster, LABEL_SHARD: str(shard)}

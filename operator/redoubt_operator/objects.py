@@ -25,6 +25,7 @@ CONFIG_FILE: Final = "redoubt.conf"
 AUTH_PATH: Final = "/etc/redoubt-auth"
 DATA_PATH: Final = "/data"
 
+QUANTITY_MAPS: Final = ("requests", "limits")
 STARTUP_FAILURES: Final = 1800  # half an hour of loading, asked every second
 LIVENESS_PERIOD_S: Final = 10
 LIVENESS_FAILURES: Final = 12  # two minutes: KEYS or a long script must not get a healthy master killed
@@ -32,6 +33,7 @@ PROBE_TIMEOUT_S: Final = 5
 
 
 def owner_reference(meta: ClusterMeta) -> dict[str, Any]:
+    """The reference by which the garbage collector removes an object with its cluster."""
     return {
         "apiVersion": names.API_VERSION,
         "kind": names.KIND,
@@ -77,6 +79,7 @@ def auth_secret(meta: ClusterMeta) -> Manifest:
 
 
 def auth_secret_name(spec: ClusterSpec, meta: ClusterMeta) -> str:
+    """The Secret that the pods mount: the given one, else the generated one."""
     return spec.auth.secret_name or names.auth_secret_name(meta.name)
 
 
@@ -339,16 +342,17 @@ def _non_default(part: Any) -> dict[str, Any]:
         value = getattr(part, one.name)
         if value == getattr(blank, one.name):
             continue
-        written[one.name] = _canonical(
-            asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
-        )
+        plain = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+        written[one.name] = _canonical(plain, one.name in QUANTITY_MAPS)
     return written
 
 
-def _canonical(value: Any) -> Any:
+def _canonical(value: Any, is_quantity: bool = False) -> Any:
     if isinstance(value, Mapping):
-        return {name: _canonical(one) for name, one in value.items() if one not in (None, {}, ())}
-    if isinstance(value, str):
-        number = quantity.parse(value)
-        return str(number.normalize()) if number is not None else value
-    return value
+        return {
+            name: _canonical(one, is_quantity or name in QUANTITY_MAPS)
+            for name, one in value.items()
+            if one not in (None, {}, ())
+        }
+    number = quantity.parse(value) if is_quantity and isinstance(value, str) else None
+    return value if number is None else str(number.normalize())

@@ -62,6 +62,8 @@ class ClusterMeta:
 
 
 class ContainerState(StrEnum):
+    """Whether a container waits, runs or has ended."""
+
     WAITING = "waiting"
     RUNNING = "running"
     TERMINATED = "terminated"
@@ -90,6 +92,8 @@ class Container:
 
 
 class PodPhase(StrEnum):
+    """Phase of a pod, as Kubernetes reports it."""
+
     PENDING = "Pending"
     RUNNING = "Running"
     SUCCEEDED = "Succeeded"
@@ -186,6 +190,8 @@ class Phase(StrEnum):
 
 
 class Role(StrEnum):
+    """Role of a server in its shard."""
+
     MASTER = "master"
     REPLICA = "replica"
 

@@ -32,6 +32,8 @@ T = TypeVar("T")
 
 
 class EvictionPolicy(StrEnum):
+    """What goes when maxmemory is reached; Redis's maxmemory-policy."""
+
     NOEVICTION = "noeviction"
     ALLKEYS_LRU = "allkeys-lru"
     VOLATILE_LRU = "volatile-lru"
@@ -43,23 +45,31 @@ class EvictionPolicy(StrEnum):
 
 
 class Reclaim(StrEnum):
+    """What happens to volumes when the resource is deleted."""
+
     RETAIN = "Retain"
     DELETE = "Delete"
 
 
 class PersistenceMode(StrEnum):
+    """Whether and how data are written to /data."""
+
     NONE = "none"
     RDB = "rdb"
     AOF = "aof"
 
 
 class Fsync(StrEnum):
+    """When the append-only file is synced; Redis's appendfsync."""
+
     ALWAYS = "always"
     EVERYSEC = "everysec"
     NO = "no"
 
 
 class AntiAffinity(StrEnum):
+    """How strictly the members of a shard avoid each other's node."""
+
     PREFERRED = "Preferred"
     REQUIRED = "Required"
     NONE = "None"

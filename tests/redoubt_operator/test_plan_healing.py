@@ -210,7 +210,7 @@ def test_a_deleted_pod_is_replaced_and_its_id_forgotten():
     world.delete("demo-1-1")
     world.converge()
     assert world.status["members"] == "3/3"
-    assert all(gone not in server.lines for server in world._running())
+    assert all(gone not in server.lines for server in world.plane.running())
 
 
 def test_no_id_is_forgotten_while_any_member_is_not_seen():

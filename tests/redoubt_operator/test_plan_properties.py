@@ -26,7 +26,8 @@ from redoubt_operator.actions import (
 from redoubt_operator.observation import PodPhase
 from redoubt_operator.placement import SLOTS
 from redoubt_operator.plan import plan
-from tests.redoubt_operator.world import SMALL, Host, World, count
+from tests.redoubt_operator.data_plane import Host, count
+from tests.redoubt_operator.world import SMALL, World
 
 EXAMPLES = settings(
     max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]

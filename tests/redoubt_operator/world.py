@@ -9,7 +9,7 @@ first part of it, as if the operator had died), `step` lets one moment pass.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from redoubt_operator import actions as do
@@ -30,89 +30,14 @@ from redoubt_operator.observation import (
     Pod,
     PodPhase,
     Role,
-    Sample,
-    SlotRange,
     Termination,
     Unknown,
 )
 from redoubt_operator.plan import plan
 from redoubt_operator.spec import ClusterSpec, InvalidSpec, read_spec
+from tests.redoubt_operator.data_plane import DataPlane, Disk, Host, Line, Refusal, Server, count, ranges
 
 START_S = 1_700_000_000.0
-
-Slots = frozenset[SlotRange]
-"""Slots are given out and taken over in whole ranges here, which makes sets of them small."""
-
-
-class Refusal(Exception):
-    """A server or the API refused an action; its lane ends."""
-
-
-@dataclass
-class Line:
-    """What one server knows of another."""
-
-    ip: str
-    master_id: str = ""
-    config_epoch: int = 0
-    slots: Slots = frozenset()
-    is_failed: bool = False
-
-
-@dataclass
-class Disk:
-    """What lies in /data: of a volume or of a pod's emptyDir."""
-
-    node_id: str = ""
-    config_epoch: int = 0
-    current_epoch: int = 0
-    lease: int = 0
-    master_id: str = ""
-    slots: Slots = frozenset()
-    lines: dict[str, Line] = field(default_factory=dict)
-    data_epoch: int = 0
-    offset: int = 0
-    keys: int = 0
-
-
-@dataclass
-class Server:
-    """One running process."""
-
-    node_id: str
-    ip: str
-    phase: Phase = Phase.AWAITING
-    role: Role = Role.MASTER
-    config_epoch: int = 0
-    current_epoch: int = 0
-    lease: int = 0
-    master_id: str = ""
-    slots: Slots = frozenset()
-    boot_slots: Slots = frozenset()
-    lines: dict[str, Line] = field(default_factory=dict)
-    data_epoch: int = 0
-    offset: int = 0
-    keys: int = 0
-    synced: bool = False
-    link_up: bool = False
-    config: dict[str, str] = field(default_factory=dict)
-    sample: Sample | None = None
-
-    @property
-    def is_serving(self) -> bool:
-        return self.phase is Phase.ASSIGNED and self.role is Role.MASTER and bool(self.slots)
-
-
-@dataclass
-class Host:
-    """A pod with what runs in it."""
-
-    pod: Pod
-    disk: Disk
-    server: Server | None = None
-    is_silent: bool = False  # runs, but the operator cannot reach it
-    age: int = 0
-    down_for: int = 0  # steps until a dead container runs again
 
 
 class World:
@@ -125,6 +50,7 @@ class World:
         self.elects = elects
         self.lease_transitions = 1
         self.hosts: dict[str, Host] = {}
+        self.plane = DataPlane(self.hosts)
         self.volumes: dict[str, tuple[Claim, Disk]] = {}
         self.objects: dict[tuple[str, str], Mapping[str, Any]] = {}
         self.has_password = False
@@ -156,7 +82,7 @@ class World:
         host = self.hosts[pod]
         if host.server is None:
             return
-        self._save_map(host)
+        self.plane.save_map(host)
         if not host.pod.claim:
             host.disk.data_epoch = host.disk.offset = host.disk.keys = 0
         host.server = None
@@ -215,17 +141,17 @@ class World:
             host.age += 1
             if host.pod.is_terminating:
                 if host.pod.node in self.nodes and not host.is_silent:
-                    self._hand_over_from(host)
+                    self.plane.hand_over_from(host)
                     self._remove(name)
             elif (
                 host.server is None and host.pod.phase is not PodPhase.FAILED and host.pod.node in self.nodes
             ):
                 self._start(host)
-        self._gossip()
+        self.plane.gossip()
         if self.elects:
-            self._elect()
-        self._gossip()
-        self._follow()
+            self.plane.elect()
+        self.plane.gossip()
+        self.plane.follow()
 
     def converge(self, rounds: int = 60) -> None:
         """Reconcile until nothing is left to do; fails when that never comes."""
@@ -264,18 +190,10 @@ class World:
         return next(found, None)
 
     def shard(self, index: int) -> list[Host]:
-        return [host for host in self.hosts.values() if host.pod.shard == index]
+        return self.plane.shard(index)
 
     def master(self, index: int) -> Host | None:
-        serving = [host for host in self.shard(index) if host.server is not None and host.server.is_serving]
-        return max(serving, key=lambda host: host.server.config_epoch if host.server else 0, default=None)
-
-    def synced(self, index: int) -> list[Host]:
-        return [
-            host
-            for host in self.shard(index)
-            if host.server is not None and host.server.role is Role.REPLICA and host.server.synced
-        ]
+        return self.plane.master(index)
 
     # --- acting ------------------------------------------------------------------------------------------
 
@@ -383,82 +301,22 @@ class World:
                 if not server.lines and server.config_epoch == 0:
                     server.config_epoch = server.current_epoch = epoch
             case do.AssignMaster():
-                self._assign_master(server, action)
+                self.plane.assign_master(server, action)
             case do.AssignReplica():
-                self._assign_replica(server, action)
+                self.plane.assign_replica(server, action)
             case do.AddSlots(slots=slots):
-                self._add_slots(server, slots)
+                self.plane.add_slots(server, slots)
             case do.Meet(ip=ip):
-                self._meet(server, ip)
+                self.plane.meet(server, ip)
             case do.Forget(node_id=node_id):
                 server.lines.pop(node_id, None)
             case do.ForceFailover():
-                self._force(server)
+                self.plane.force(server)
             case do.Handover(to_node_id=node_id):
-                self._promote(self._by_id(node_id))
+                self.plane.promote(self.plane.by_id(node_id))
             case do.SetConfig(directives=pairs):
                 server.config.update(pairs)
-        self._save_map(host)
-
-    def _assign_master(self, server: Server, action: do.AssignMaster) -> None:
-        if server.is_serving:
-            return
-        taken = server.slots or server.boot_slots
-        if server.master_id in server.lines:
-            taken = taken or server.lines[server.master_id].slots
-        self._check_fence(server, action.config_epoch_seen, action.lease_transitions, taken)
-        if server.role is Role.REPLICA and not server.synced and not action.is_newest:
-            raise Refusal("NOTSYNCED")
-        server.phase, server.role, server.master_id = Phase.ASSIGNED, Role.MASTER, ""
-        if taken:
-            server.current_epoch += 1
-            server.config_epoch = server.data_epoch = server.current_epoch
-            server.slots = taken
-            for line in server.lines.values():
-                line.slots -= taken
-
-    def _assign_replica(self, server: Server, action: do.AssignReplica) -> None:
-        if action.master_id not in server.lines:
-            raise Refusal("UNKNOWNNODE")
-        self._check_fence(server, action.config_epoch_seen, action.lease_transitions, server.slots)
-        server.phase, server.role = Phase.ASSIGNED, Role.REPLICA
-        server.slots = frozenset()
-        if server.master_id != action.master_id:
-            server.synced = server.link_up = False
-        server.master_id = action.master_id
-
-    def _check_fence(self, server: Server, epoch_seen: int, lease: int, slots: Slots) -> None:
-        owners = [line.config_epoch for line in server.lines.values() if line.slots & slots]
-        if lease < server.lease or max(owners, default=0) > epoch_seen:
-            raise Refusal("STALE")
-        server.lease = lease
-
-    def _add_slots(self, server: Server, slots: tuple[SlotRange, ...]) -> None:
-        wanted = frozenset(slots)
-        if server.phase is not Phase.ASSIGNED or any(line.slots & wanted for line in server.lines.values()):
-            raise Refusal("ERR Slot is already busy")
-        server.slots |= wanted
-        server.data_epoch = max(server.config_epoch, 1)
-
-    def _meet(self, server: Server, ip: str) -> None:
-        other = next((one for one in self._running() if one.ip == ip), None)
-        if other is not None and other is not server:
-            server.lines.setdefault(other.node_id, Line(ip)).ip = ip
-            other.lines.setdefault(server.node_id, Line(server.ip)).ip = server.ip
-
-    def _force(self, server: Server) -> None:
-        if server.role is Role.MASTER:
-            return
-        if not server.synced:
-            raise Refusal("NOTSYNCED")
-        owners = {one for one, line in server.lines.items() if line.slots}
-        voters = [
-            one for one in self._running() if one.node_id in owners and (one.is_serving or one.boot_slots)
-        ]
-        if len(voters) > len(owners) // 2:
-            self._promote(server)
-
-    # --- the data plane ------------------------------------------------------------------------------------
+        self.plane.save_map(host)
 
     def _start(self, host: Host) -> None:
         if host.down_for > 0:
@@ -493,140 +351,24 @@ class World:
                 container.last_termination,
             ),
         )
-        self._save_map(host)
+        self.plane.save_map(host)
 
     def _valid_spec(self) -> ClusterSpec:
         spec = self.spec
         assert isinstance(spec, ClusterSpec)
         return spec
 
-    def _save_map(self, host: Host) -> None:
-        server, disk = host.server, host.disk
-        if server is None:
-            return
-        disk.node_id, disk.config_epoch, disk.current_epoch = (
-            server.node_id,
-            server.config_epoch,
-            server.current_epoch,
-        )
-        disk.lease, disk.master_id = server.lease, server.master_id
-        disk.slots = server.slots or server.boot_slots
-        disk.lines = {one: replace(line) for one, line in server.lines.items()}
-        disk.data_epoch, disk.offset, disk.keys = server.data_epoch, server.offset, server.keys
-
     def _remove(self, name: str) -> None:
         host = self.hosts.pop(name)
-        self._save_map(host)
-
-    def _running(self) -> list[Server]:
-        return [host.server for host in self.hosts.values() if host.server is not None]
-
-    def _by_id(self, node_id: str) -> Server:
-        return next(one for one in self._running() if one.node_id == node_id)
-
-    def _gossip(self) -> None:
-        """Until nothing is new: linked servers learn each other's lines, slots by the highest epoch."""
-        running = {server.node_id: server for server in self._running()}
-        for _ in range(4):
-            for server in running.values():
-                for node_id in list(server.lines):
-                    other = running.get(node_id)
-                    line = server.lines[node_id]
-                    line.is_failed = other is None
-                    if other is None or line.ip != other.ip:
-                        continue
-                    mine = other.lines.setdefault(server.node_id, Line(server.ip))
-                    mine.ip = server.ip
-                    for known, its in other.lines.items():
-                        if known != server.node_id and known in running and its.ip == running[known].ip:
-                            server.lines.setdefault(known, Line(its.ip)).ip = its.ip
-                    self._hear(server, other)
-        for host in self.hosts.values():
-            self._save_map(host)
-
-    def _hear(self, server: Server, other: Server) -> None:
-        """`server` takes in a ping of `other`."""
-        line = server.lines[other.node_id]
-        line.config_epoch = other.config_epoch
-        line.master_id = other.master_id if other.role is Role.REPLICA else ""
-        server.current_epoch = max(server.current_epoch, other.current_epoch, other.config_epoch)
-        if not other.is_serving:
-            if other.phase is Phase.ASSIGNED:  # else it is merely without a role, and keeps its name on them
-                line.slots = frozenset()
-            return
-        line.slots = other.slots
-        for node_id, one in server.lines.items():
-            if node_id != other.node_id and one.config_epoch < other.config_epoch:
-                one.slots -= other.slots
-        lost = (server.slots | server.boot_slots) & other.slots
-        if lost and other.config_epoch > server.config_epoch:
-            server.slots -= lost
-            server.boot_slots -= lost
-            if not server.slots:
-                server.phase, server.role, server.master_id = Phase.ASSIGNED, Role.REPLICA, other.node_id
-                server.synced = False
-        follows_loser = server.role is Role.REPLICA and server.master_id in server.lines
-        if follows_loser and other.node_id != server.master_id:
-            master = server.lines[server.master_id]
-            is_sibling = self._shard_of(server) == self._shard_of(other)
-            if is_sibling and not master.slots and other.config_epoch > master.config_epoch:
-                server.master_id = other.node_id
-
-    def _shard_of(self, server: Server) -> int | None:
-        return next(host.pod.shard for host in self.hosts.values() if host.server is server)
-
-    def _elect(self) -> None:
-        for index in {host.pod.shard for host in self.hosts.values() if host.pod.shard is not None}:
-            if self.master(index) is None:
-                candidates = [host.server for host in self.synced(index) if not host.pod.is_terminating]
-                if candidates and candidates[0] is not None:
-                    self._force(candidates[0])
-
-    def _promote(self, server: Server) -> None:
-        old = server.lines[server.master_id]
-        server.current_epoch += 1
-        server.config_epoch = server.data_epoch = server.current_epoch
-        server.role, server.slots = Role.MASTER, old.slots
-        old.slots = frozenset()
-        server.phase, server.master_id = Phase.ASSIGNED, ""
-
-    def _hand_over_from(self, host: Host) -> None:
-        if host.server is None or not host.server.is_serving:
-            return
-        heirs = [
-            one.server
-            for one in self.synced(host.pod.shard or 0)
-            if not one.pod.is_terminating and one.server is not None
-        ]
-        if heirs:
-            self._promote(heirs[0])
-            self._gossip()
-
-    def _follow(self) -> None:
-        """Replicas of serving masters get in sync; restarted replicas confirm their master."""
-        running = {server.node_id: server for server in self._running()}
-        for server in running.values():
-            master = running.get(server.master_id)
-            serves = master is not None and master.is_serving and server.master_id in server.lines
-            if server.phase is Phase.AWAITING and serves:
-                server.phase, server.role = Phase.ASSIGNED, Role.REPLICA
-            if server.role is Role.REPLICA and server.phase is Phase.ASSIGNED:
-                server.link_up = serves
-                if serves and master is not None:
-                    server.synced = True
-                    server.data_epoch, server.offset = master.data_epoch, master.offset
-                    server.keys = master.keys
-        for host in self.hosts.values():
-            if host.server is not None:
-                self._save_map(host)
+        self.plane.save_map(host)
 
     def write(self, keys: int = 1) -> None:
         """Clients write; serving masters and their synced replicas take it."""
-        for server in self._running():
+        for server in self.plane.running():
             if server.is_serving:
                 server.keys += keys
                 server.offset += keys
-        self._follow()
+        self.plane.follow()
 
     def _member(self, host: Host) -> Member:
         server = host.server
@@ -679,14 +421,6 @@ def _known(node_id: str, line: Line) -> KnownNode:
         not line.is_failed,
         ranges(line.slots),
     )
-
-
-def ranges(slots: Slots) -> tuple[SlotRange, ...]:
-    return tuple(sorted(slots, key=lambda one: one.first))
-
-
-def count(slots: Slots) -> int:
-    return sum(len(one) for one in slots)
 
 
 SMALL = {"resources": {"limits": {"memory": "256Mi"}}}
