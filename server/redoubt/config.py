@@ -3,7 +3,8 @@
 `Config` has one attribute for each directive (dashes become underscores); its class body holds types and
 defaults. `DIRECTIVES` says for each how its words are read, whether it may change while the server runs, and
 what it means; CONFIG GET and SET, the file (`redoubt.config_file`), the documentation page and its test all
-come from this table. Whoever needs a directive adds the attribute and the row.
+come from this table. Whoever needs a directive adds the attribute and the row; a
+default is a literal or a constant, since mypyc takes no expression there.
 
 `Config.assign` sets several directives at once or none. A part that must act on a change registers with
 `config.on_change`; if it objects, everything is put back. Files with secrets are read through `read_text`,
@@ -33,6 +34,8 @@ from redoubt.config_kinds import (
     YesNo,
 )
 
+# Redis's: every IPv4 address, and every IPv6 address if there is IPv6.
+BIND: Final = ["*", "-::*"]
 # Redis's: an hour if anything changed, 5 minutes for 100 changes, a minute for 10,000.
 SAVE_POINTS: Final = [(3600, 1), (300, 100), (60, 10000)]
 # Redis's: clients may be slow readers, replicas and subscribers not without end.
@@ -80,7 +83,7 @@ class Config:
 
     # Network
     port: int = 6379
-    bind: list[str] = ["*", "-::*"]
+    bind: list[str] = BIND
     bind_source_addr: str = ""
     protected_mode: bool = True
     tcp_backlog: int = 511
@@ -90,8 +93,8 @@ class Config:
     unixsocketperm: int = 0
     maxclients: int = 10000
     metrics_port: int = 0
-    proto_max_bulk_len: int = 512 << 20
-    client_query_buffer_limit: int = 1 << 30
+    proto_max_bulk_len: int = 536_870_912
+    client_query_buffer_limit: int = 1_073_741_824
     client_output_buffer_limit: dict[str, OutputLimit] = OUTPUT_LIMITS
 
     # General
@@ -138,7 +141,7 @@ class Config:
     replica_announced: bool = True
     replica_announce_ip: str = ""
     replica_announce_port: int = 0
-    repl_backlog_size: int = 1 << 20
+    repl_backlog_size: int = 1_048_576
     repl_backlog_ttl: int = 3600
     repl_diskless_sync: bool = True
     repl_diskless_sync_delay: int = 5
@@ -147,7 +150,7 @@ class Config:
     repl_disable_tcp_nodelay: bool = False
     min_replicas_to_write: int = 0
     min_replicas_max_lag: int = 10
-    diverged_size_max: int = 1 << 30
+    diverged_size_max: int = 1_073_741_824
 
     # Cluster
     cluster_enabled: bool = False

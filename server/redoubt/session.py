@@ -90,9 +90,7 @@ class Session(Link):
         self.name = b""
         self.library_name = b""  # CLIENT SETINFO
         self.library_version = b""
-        # CLIENT NO-EVICT and NO-TOUCH.
-        self.is_eviction_exempt = False
-        self.is_untouching = False
+        self.is_eviction_exempt = False  # CLIENT NO-EVICT
         # READONLY: a replica in a cluster serves reads; ASKING: the next command may use an importing slot.
         self.is_readonly = False
         self.is_asking = False

@@ -135,25 +135,10 @@ def _kill(ctx: Session, chosen: Filter) -> int:
 )  # fmt: skip
 def client_no_evict(ctx: Session, argv: list[bytes]) -> Reply:
     """CLIENT NO-EVICT; as long as no client is evicted at all, this is only shown in CLIENT LIST."""
-    return _switch(ctx, argv[2].upper(), is_touch=False)
-
-
-@command(
-    "CLIENT NO-TOUCH", "<ON | OFF>", group=CONNECTION, flags=OWN, since="7.2.0", complexity="O(1)",
-    summary="Let the reads of this connection not count as use of keys (LRU, LFU).",
-)  # fmt: skip
-def client_no_touch(ctx: Session, argv: list[bytes]) -> Reply:
-    """CLIENT NO-TOUCH; the dispatcher heeds it."""
-    return _switch(ctx, argv[2].upper(), is_touch=True)
-
-
-def _switch(ctx: Session, word: bytes, is_touch: bool) -> Reply:
+    word = argv[2].upper()
     if word not in (b"ON", b"OFF"):
         return ErrorReply(b"ERR syntax error")
-    if is_touch:
-        ctx.is_untouching = word == b"ON"
-    else:
-        ctx.is_eviction_exempt = word == b"ON"
+    ctx.is_eviction_exempt = word == b"ON"
     return OK
 
 

@@ -148,6 +148,5 @@ def _flags(session: Session) -> str:
         ("c", session.closes_after_flush),
         ("r", session.is_readonly),
         ("e", session.is_eviction_exempt),
-        ("T", session.is_untouching),
     )
     return "".join(letter for letter, is_set in letters if is_set) or "N"

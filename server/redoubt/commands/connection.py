@@ -95,7 +95,6 @@ def reset(ctx: Session, argv: list[bytes]) -> Reply:
     ctx.resp = 2
     ctx.name = b""
     ctx.is_eviction_exempt = False
-    ctx.is_untouching = False
     ctx.is_readonly = False
     ctx.is_asking = False
     select_database(ctx, 0)

@@ -132,7 +132,7 @@ def wait(ctx: Session, argv: list[bytes]) -> Reply:
     return NO_REPLY
 
 
-@command("FAILOVER", "[TO <host port> [FORCE]] [ABORT] [TIMEOUT milliseconds]", group=SERVER,
+@command("FAILOVER", "[TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]", group=SERVER,
          flags=ADMIN | NOSCRIPT | STALE, since="6.2.0", complexity="O(1)",
          summary="Hand the master's role to a replica that has everything.")  # fmt: skip
 def failover(ctx: Session, argv: list[bytes]) -> Reply:
