@@ -210,7 +210,7 @@ def setslot(ctx: Session, argv: list[bytes]) -> Reply:
     else:
         raise CommandError(SETSLOT_SYNTAX)
     topology.version += 1
-    cluster.file.mark(is_urgent=True)
+    cluster.file.mark()
     cluster.settle(ctx.now_ms)
     return OK
 

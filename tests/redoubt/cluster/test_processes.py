@@ -135,6 +135,24 @@ def test_redis_cli_creates_and_checks_and_redis_py_uses_a_cluster(nodes: Nodes) 
     assert cli(["-c", "-p", str(nodes.all[1].port), "GET", "foo"]).strip() == "value"
 
 
+def test_redis_cli_moves_slots_and_closes_open_ones(nodes: Nodes) -> None:
+    for _ in range(3):
+        words = ("--cluster-enabled", "yes", "--cluster-node-timeout", str(TIMEOUT_MS))
+        nodes.all.append(nodes.stack.enter_context(server_process(*words)))
+    addresses = [f"127.0.0.1:{node.port}" for node in nodes.all]
+    cli(["--cluster", "create", *addresses, "--cluster-yes"])
+    until(lambda: all(nodes.is_ok(at) for at in range(3)), "all are ok")
+    first, last = nodes.node_id(0), nodes.node_id(2)
+    reshard = ["--cluster-from", first, "--cluster-to", last, "--cluster-slots", "50", "--cluster-yes"]
+    cli(["--cluster", "reshard", addresses[1], *reshard])
+    until(lambda: nodes.lines(1)[last][8:] == ["0-49", "10923-16383"], "the map is everywhere")
+    assert nodes.ask(0, "CLUSTER", "SETSLOT", 5000, "MIGRATING", last).text == b"OK"
+    cli(["--cluster", "fix", addresses[1]])
+    assert "[5000->-" not in " ".join(nodes.lines(0)[first])
+    cli(["--cluster", "rebalance", addresses[1], "--cluster-threshold", "0"])
+    until(lambda: "All nodes agree" in cli(["--cluster", "check", addresses[2]]), "all agree")
+
+
 def test_a_killed_master_of_ours_is_replaced_and_comes_back_as_a_replica(nodes: Nodes) -> None:
     nodes.start("ours", "ours", "ours", "ours")
     nodes.meet(3)
