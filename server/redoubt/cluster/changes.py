@@ -41,6 +41,7 @@ def slot_of(word: bytes) -> int:
 
 
 def refuse_without_role(cluster: Cluster) -> None:
+    """Refuse what would give a role to a node of managed mode that awaits its own."""
     refusal = cluster.role.refusal()
     if refusal is not None:
         raise CommandError(refusal.text)
