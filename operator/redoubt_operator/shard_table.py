@@ -34,6 +34,8 @@ def shard_rows(view: ClusterView, draft: Draft, has_flipped: bool, is_due: bool)
     fresh = {server.pod.name: figures(server) for server in view.servers}
     moved = any(_has_moved(before[pod], fresh[pod]) for pod in fresh if pod in before)
     is_refreshed = is_due and (moved or has_flipped)
+    if moved and not is_due:
+        draft.look_again(FIGURES_PERIOD_S)
     is_newer = False
     rows = []
     for shard in view.shards:
