@@ -7,13 +7,13 @@ node that becomes a master itself. An id is forgotten only when its pod and its 
 Called by plan for each shard with a master, and once for the cluster.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from redoubt_operator import names
 from redoubt_operator.actions import AssignReplica, Forget, LabelPod, Meet
 from redoubt_operator.draft import WAITING_S, Draft, target
 from redoubt_operator.observation import MemberStatus, Phase, Role, Unknown
-from redoubt_operator.view import ClusterView, Fate, Server, Shard
+from redoubt_operator.view import ClusterView, Server, Shard
 
 
 def follow(view: ClusterView, shard: Shard, draft: Draft) -> None:
@@ -60,17 +60,14 @@ def meet(view: ClusterView, draft: Draft) -> None:
     hub = next((shard.master for shard in view.shards if shard.master is not None), None)
     if hub is None:
         return
+    masters = [shard.master for shard in view.shards if shard.master not in (None, hub)]
+    _introduce(hub, [one for one in masters if one is not None], None, draft)
     for shard in view.shards:
-        master = shard.master
-        if master is not None and master is not hub:
-            _introduce(hub, master, None, draft)
-        for server in shard.servers:
-            if server is master or server.fate is not Fate.SEEN or server.pod.is_terminating:
-                continue
-            if master is not None:
-                _introduce(master, server, shard.index, draft)
-            elif server.knows_others:
-                _introduce(hub, server, None, draft)
+        members = [one for one in shard.servers if one.status is not None and not one.pod.is_terminating]
+        if shard.master is not None:
+            _introduce(shard.master, [one for one in members if one is not shard.master], shard.index, draft)
+        else:
+            _introduce(hub, [one for one in members if one.knows_others], None, draft)
 
 
 def forget(view: ClusterView, draft: Draft) -> None:
@@ -79,11 +76,11 @@ def forget(view: ClusterView, draft: Draft) -> None:
         return
     members = {server.node_id for server in view.seen_servers}
     for server in view.seen_servers:
+        master_id = server.status.master_id if server.status is not None else ""
         for node in server.known_nodes:
-            is_gone = node.node_id not in members and node.node_id not in view.owned
-            is_dead = node.is_suspected or "noaddr" in node.flags
-            is_master = server.status is not None and server.status.master_id == node.node_id
-            if is_gone and is_dead and not node.is_handshaking and not is_master:
+            if node.node_id in members or node.node_id in view.owned or node.node_id == master_id:
+                continue
+            if (node.is_suspected or "noaddr" in node.flags) and not node.is_handshaking:
                 because = f"node {node.node_id} has neither pod nor volume any more"
                 draft.do(Forget(target(server), node.node_id, because, server.shard))
 
@@ -108,15 +105,18 @@ def _role_label(shard: Shard, server: Server) -> str:
     return ""
 
 
-def _introduce(knowing: Server, other: Server, lane: int | None, draft: Draft) -> None:
-    if isinstance(knowing.nodes, Unknown) or not other.pod.ip:
+def _introduce(knowing: Server, others: Iterable[Server], lane: int | None, draft: Draft) -> None:
+    """Have `knowing` meet those of `others` whom it does not know at their present address."""
+    if isinstance(knowing.nodes, Unknown):
         return
-    for node in knowing.known_nodes:
-        is_same_address = node.ip == other.pod.ip and node.bus_port == names.PORT_BUS
-        if node.is_handshaking and is_same_address:
+    addresses = {node.node_id: node.ip for node in knowing.nodes if not node.is_handshaking}
+    handshakes = {node.ip for node in knowing.nodes if node.is_handshaking}
+    for other in others:
+        ip = other.pod.ip
+        if addresses.get(other.node_id) == ip or not ip:
+            continue
+        if ip in handshakes:
             draft.look_again(WAITING_S)
-            return
-        if node.node_id == other.node_id and is_same_address:
-            return
-    because = f"{knowing.pod.name} does not know {other.pod.name} at {other.pod.ip}"
-    draft.do(Meet(target(knowing), other.pod.ip, names.PORT_CLIENT, names.PORT_BUS, because, lane))
+            continue
+        because = f"{knowing.pod.name} does not know {other.pod.name} at {ip}"
+        draft.do(Meet(target(knowing), ip, names.PORT_CLIENT, names.PORT_BUS, because, lane))

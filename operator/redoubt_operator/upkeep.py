@@ -119,12 +119,12 @@ def _end_back_off(shard: Shard, server: Server, draft: Draft) -> None:
 
 def _report_silent(server: Server, draft: Draft, now_s: float) -> None:
     draft.look_again(WAITING_S)
-    if not isinstance(server.state, Unknown) or now_s - server.state.since_s < SILENCE_S:
+    if not isinstance(server.answer, Unknown) or now_s - server.answer.since_s < SILENCE_S:
         return
     draft.block(
         Blocker(
             "NotAnswering",
-            f"pod {server.pod.name} runs but does not answer: {server.state.reason}",
+            f"pod {server.pod.name} runs but does not answer: {server.answer.reason}",
             "look at the pod's node and network; a pod that is certainly dead may be deleted",
             server.shard,
         )

@@ -65,16 +65,13 @@ class Server:
     shard: int
     serial: int
     fate: Fate
-    state: Seen[MemberStatus]
+    answer: Seen[MemberStatus]
+    status: MemberStatus | None  # the answer, if there is one
     nodes: Seen[tuple[KnownNode, ...]]
     config: Seen[Mapping[str, str]]
     sample: Seen[Sample]
     recorded_id: str  # node id by the last status, for a server that was not seen now
     recorded_restarts: int | None
-
-    @property
-    def status(self) -> MemberStatus | None:
-        return None if isinstance(self.state, Unknown) else self.state
 
     @property
     def known_nodes(self) -> tuple[KnownNode, ...]:
@@ -306,12 +303,14 @@ def _server(
     recorded: Mapping[str, Any] = next(
         (row for row in rows.get(pod.shard, {}).get("members", ()) if row.get("pod") == pod.name), {}
     )
+    answer = member.status if member else nothing
     return Server(
         pod=pod,
         shard=pod.shard,
         serial=pod.serial,
         fate=_fate(pod, member, nodes),
-        state=member.status if member else nothing,
+        answer=answer,
+        status=None if isinstance(answer, Unknown) else answer,
         nodes=member.nodes if member else nothing,
         config=member.config if member else nothing,
         sample=member.sample if member else nothing,
