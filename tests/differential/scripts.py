@@ -190,6 +190,7 @@ SCRIPTS: dict[str, str] = {
         GETRANGE s 3 100
         GETRANGE s 100 200
         GETRANGE s -100 -50
+        GETRANGE s -50 -100
         GETRANGE s a 1
         GETRANGE nope 0 1
         SUBSTR s 0 1

@@ -349,8 +349,8 @@ class Keyspace:
         self.slot_table_count -= 1
 
     def _split(self, table: Table) -> None:
-        if self.snapshots and table.split_source().saved_by < self.snapshot_number:
-            self.save_bucket(table.split_source(), table)
+        # No snapshot needs to be told: both halves are owed, or not, as the whole was, and the new one
+        # lies behind every cursor's place.
         self._enlist(table.split())
 
     def _merge(self, table: Table) -> None:

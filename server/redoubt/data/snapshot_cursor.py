@@ -6,9 +6,9 @@ out exactly once, with the value and expiry it had when the snapshot began.
 
 Which snapshots a bucket still owes is one number: `Bucket.saved_by` is the number of the newest snapshot that
 has it, and all older ones have it too, since a bucket is always handed to every snapshot that lacks it. A
-bucket born by a split inherits the number, so splits and merges need no further care. A flush does not copy:
-the tables are cut off from the keyspace (`Table.detached_at`), never change again, and the cursors go on
-walking them.
+bucket born by a split inherits the number, and two buckets are handed out before they merge. A flush does
+not copy: the tables are cut off from the keyspace (`Table.detached_at`), never change again, and the cursors
+go on walking them.
 
 The writer of RDB files and full syncs (`redoubt.persist.snapshot`) subclasses `SnapshotCursor`; the keyspace
 calls it before changes. It knows nothing of files and formats.

@@ -67,18 +67,12 @@ class Table:
             index &= self.mask >> 1
         return buckets[index]
 
-    def split_source(self) -> Bucket:
-        """Return the bucket that the next `split` divides."""
-        index = len(self.buckets)
-        mask = self.mask if index <= self.mask else self.mask * 2 + 1
-        return self.buckets[index & (mask >> 1)]
-
     def split(self) -> Bucket:
         """Divide the next bucket in turn; return the new half, which is the last bucket."""
         index = len(self.buckets)
-        source = self.split_source()
         if index > self.mask:
             self.mask = self.mask * 2 + 1
+        source = self.buckets[index & (self.mask >> 1)]
         source.depth += 1
         half = Bucket(source.depth, source.saved_by)
         half.touched_ms = source.touched_ms

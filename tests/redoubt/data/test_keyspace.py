@@ -197,6 +197,27 @@ def test_a_snapshot_keeps_the_old_value_of_a_string_that_grows_in_place() -> Non
     assert recorder.taken == [(b"k", b"old", 0)]
 
 
+@pytest.mark.parametrize("untouched", ["last", "target"])
+def test_a_bucket_that_merges_before_its_turn_is_handed_out_first(untouched: str) -> None:
+    keyspace = Keyspace(0, Random(1), False)
+    for number in range(513):
+        keyspace.set(b"key:%d" % number, b"old")
+    assert len(keyspace.buckets) == 9
+    target, last = keyspace.buckets[0], keyspace.buckets[8]
+    spared = set(last.values if untouched == "last" else target.values)
+    recorder = Recorder(keyspace)
+    expected = content(keyspace)
+    for key in keyspace.all_keys():
+        if key not in spared:
+            keyspace.delete(key)
+    assert len(keyspace.buckets) < 9
+    for key in keyspace.all_keys():
+        keyspace.set(key, b"new")
+    while recorder.advance():
+        pass
+    assert sorted(recorder.taken) == expected
+
+
 def test_an_abandoned_snapshot_is_handed_nothing_more() -> None:
     keyspace = Keyspace(0, Random(1), False)
     keyspace.set(b"k", b"old")
@@ -215,7 +236,7 @@ def test_a_flush_leaves_the_old_tables_to_older_snapshots_only() -> None:
     keyspace.flush()
     newer = Recorder(keyspace)
     keyspace.set(b"k", b"new")
-    for recorder in (newer, older):
+    for recorder in (older, newer):
         while recorder.advance():
             pass
     assert older.taken == [(b"k", b"old", 0)]
