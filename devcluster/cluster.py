@@ -76,8 +76,10 @@ class DevCluster:
         if not self.is_running:
             self._require_isolation()
             binaries = toolchain.binaries()
-            self._sweep()
-            self._start_supervisor(binaries)
+            with self.state.being_started():
+                if not self.is_running:
+                    self._sweep()
+                    self._start_supervisor(binaries)
         step = Progress("starting the cluster")
         try:
             self._wait(self._is_up, UP_TIMEOUT_S, step.update)
@@ -207,7 +209,7 @@ class DevCluster:
                 env=os.environ | {ENVIRONMENT_MARK: str(self.state.root)},
             )
         self._wait(lambda: self.is_running or process.poll() is not None, 20, lambda _: None)
-        if process.poll() is not None and not self.is_running:  # another `up` may have been quicker
+        if process.poll() is not None:
             raise RuntimeError(f"the supervisor ended with {process.returncode}; {self._last_words()}")
 
     def _is_up(self) -> bool:

@@ -16,6 +16,8 @@ import os
 import secrets
 import shutil
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -87,11 +89,19 @@ class State:
         for private in (self.pki, self.logs):
             private.chmod(0o700)
 
+    @contextmanager
+    def being_started(self) -> Iterator[None]:
+        """Let one process at a time find out whether a supervisor runs, and start it."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with open(self.root / "up.lock", "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
     def remove(self) -> None:
         """Remove what a devcluster keeps, and the directory itself unless something else lies in it."""
         for directory in (self.pki, self.logs, self.etcd, self.pods, self.volumes, self.root / "staging"):
             shutil.rmtree(directory, ignore_errors=True)
-        for file in (self.settings, self.kubeconfig, self.lock):
+        for file in (self.settings, self.kubeconfig, self.lock, self.root / "up.lock"):
             file.unlink(missing_ok=True)
         if self.root.exists() and not any(self.root.iterdir()):
             self.root.rmdir()

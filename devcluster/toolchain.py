@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import os
 import re
+import select
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,7 @@ PROGRAMS: Final = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-sc
 HELM: Final = "helm.sh/helm/v4/cmd/helm@v4.3.1"
 GO_OLDEST: Final = (1, 26)
 ETCD_FITTING: Final = "3.6"
+TICK_S: Final = 0.5
 COMPONENT_VERSION: Final = "k8s.io/component-base/version"
 
 
@@ -164,24 +166,36 @@ def _install(go: str, arguments: list[str], target: Path, title: str) -> None:
     tail: list[str] = []
     compiled = 0
     with subprocess.Popen(
-        [*nice, *command],
-        cwd=MODULE,
-        env=environment,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
+        [*nice, *command], cwd=MODULE, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
     ) as process:
-        assert process.stderr
-        for line in process.stderr:
-            tail = [*tail[-30:], line]
+        for line in _lines_or_ticks(process):
             if line.startswith("go: "):
                 step.update(line.strip())
-            else:
-                compiled += 1
-                step.update(f"{compiled}{f' of {total}' if total else ''} packages compiled")
+                continue
+            compiled += bool(line)
+            tail = [*tail[-30:], line]
+            step.update(f"{compiled}{f' of {total}' if total else ''} packages compiled")
     if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{''.join(tail)}")
+        said = "\n".join(filter(None, tail))
+        raise RuntimeError(f"{' '.join(command)} failed:\n{said}")
     step.done(f"{compiled} packages compiled")
+
+
+def _lines_or_ticks(process: subprocess.Popen[bytes]) -> Iterator[str]:
+    """Yield what the process says on its error output line by line, and "" while it is silent: linking is."""
+    assert process.stderr
+    pending = b""
+    while True:
+        readable, _, _ = select.select([process.stderr], [], [], TICK_S)
+        if not readable:
+            yield ""
+            continue
+        chunk = os.read(process.stderr.fileno(), 1 << 16)
+        *lines, pending = (pending + chunk).split(b"\n")
+        yield from (line.decode(errors="replace") for line in lines)
+        if not chunk:
+            yield pending.decode(errors="replace")
+            return
 
 
 def _package_count(go: str, arguments: list[str], environment: dict[str, str]) -> int | None:

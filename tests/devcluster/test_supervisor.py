@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +111,12 @@ def test_a_dead_component_is_started_again(own: DevCluster) -> None:
         lambda: own.pod("sleeper")["status"]["containerStatuses"][0]["restartCount"] == 1,
         message="the pod runs again under the new kubelet",
     )
+
+
+@pytest.mark.cluster
+def test_two_ups_at_once_start_one_cluster(own: DevCluster) -> None:
+    with ThreadPoolExecutor(2) as threads:
+        for started in [threads.submit(DevCluster(nodes=1, state=own.state.root).up) for _ in range(2)]:
+            started.result()
+    supervisors = [each for each in processes_of(own.state) if "devcluster.supervisor" in each]
+    assert len(supervisors) == 1
