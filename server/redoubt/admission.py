@@ -52,6 +52,8 @@ DISK: Final = ErrorReply(
 def admit(ctx: Session, row: Row, argv: list[bytes]) -> Reply:
     """Return None if the command may run, else its reply. Called when `row.gates & ctx.gates`."""
     gates = row.gates & ctx.gates
+    if gates == GATE_CLUSTER and ctx.state.cluster is not None:
+        return ctx.state.cluster.refusal(ctx, row, argv)  # every command with keys of a healthy cluster
     if gates & GATE_AUTH:
         return NOAUTH
     if ctx.gates & GATE_MULTI and row.flags & NO_MULTI:

@@ -2,18 +2,21 @@
 
 Commands, persistence and sessions stand below these parts; they reach them through the abstract classes of
 this module, which the parts subclass. One implementation each exists in the product; the tests may bring
-their own. Nothing here decides anything.
+their own, for which two of the compiled classes are open to interpreted subclasses. Nothing here decides
+anything.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mypy_extensions import mypyc_attr
+
 from redoubt.interfaces import FileJob, Link, LinkOwner
 
 if TYPE_CHECKING:
     from redoubt.commands.declare import Row
-    from redoubt.resp.replies import ErrorReply, Reply
+    from redoubt.resp.replies import Reply
     from redoubt.session import Session
 
 
@@ -49,6 +52,7 @@ class UpkeepHook:
         return True
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ReplicationHook:
     """The replication of this server, as commands, dispatch and cluster see it."""
 
@@ -128,6 +132,7 @@ class ReplicationHook:
         return 0
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ClusterHook:
     """The cluster of this server, as dispatch and commands see it; None in ServerState when disabled."""
 

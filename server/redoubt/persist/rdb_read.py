@@ -14,6 +14,8 @@ Source: Redis `src/rdb.c` (rdbLoadRioWithLoadingCtx), `src/rdb.h`; Valkey 9 for 
 
 from __future__ import annotations
 
+from mypy_extensions import mypyc_attr
+
 from redoubt.data.text import Value
 from redoubt.persist.rdb_format import (
     CHECKSUM_VERSION_MIN,
@@ -45,6 +47,7 @@ from redoubt.persist.rdb_value import ValueReader
 MAGIC_BYTES = 9  # "REDIS0010", "VALKEY080"
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class RdbSink:
     """Takes what a reader finds, in the order of the stream. The loader subclasses it."""
 

@@ -9,6 +9,7 @@ from redoubt.blocking import Waiter
 from redoubt.commands.declare import TABLE
 from redoubt.resp.replies import OK, PONG, ErrorReply, SimpleString, encode_command
 from redoubt.session import GATE_LOADING, GATE_MIN_REPLICAS, GATE_REPLICA, GATE_STALE, REPLIES_OFF
+from tests.redoubt.commands.recorded import Recorded
 from tests.redoubt.harness import Harness
 
 
@@ -72,28 +73,17 @@ def test_every_64th_command_is_timed_for_all() -> None:
 
 
 def test_effective_writes_are_fed_to_the_replication_and_others_are_not() -> None:
-    harness = Harness()
-    replication = harness.node.state.replication
-    fed: list[tuple[int, list[bytes]]] = []
-    replication.feed = lambda database, argv: fed.append((database, argv))  # type: ignore[method-assign]
-    replication.is_feeding = True
-    client = harness.connect()
-    for words in (("SET", "k", "v"), ("GET", "k"), ("DEL", "gone"), ("SETNX", "k", "w"), ("DEL", "k")):
-        client.ask(*words)
-    assert [argv for _, argv in fed] == [[b"SET", b"k", b"v"], [b"DEL", b"k"]]
+    recorded = Recorded()
+    for line in ("SET k v", "GET k", "DEL gone", "SETNX k w", "DEL k"):
+        recorded.ask(line)
+    assert recorded.propagation.lines == ["SET k v", "DEL k"]
 
 
 def test_a_key_that_is_found_expired_is_fed_as_its_deletion() -> None:
-    harness = Harness()
-    client = harness.connect()
-    client.ask("SET", "k", "v", "PX", 10)
-    replication = harness.node.state.replication
-    fed: list[list[bytes]] = []
-    replication.feed = lambda database, argv: fed.append(argv)  # type: ignore[method-assign]
-    replication.is_feeding = True
-    harness.now_ms += 11
-    assert client.ask("GET", "k") is None
-    assert fed == [[b"DEL", b"k"]]
+    recorded = Recorded()
+    recorded.ask("SET k v PX 10")
+    recorded.harness.now_ms += 11
+    assert recorded.propagates("GET k") == ["DEL k"]
 
 
 @pytest.mark.parametrize(
