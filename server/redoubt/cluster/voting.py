@@ -74,9 +74,11 @@ class Voter:
             self.refusal = "its master has not failed"
             self._pending[master.node_id] = PendingRequest(candidate.node_id, message, now_ms)
             return
-        self.refusal = self._objection(candidate, master, message, now_ms)
-        if self.refusal:
-            log.warning("Failover auth denied to %s: %s", candidate.node_id, self.refusal)
+        objection = self._objection(candidate, master, message, now_ms)
+        if objection and objection != self.refusal:
+            log.warning("Failover auth denied to %s: %s", candidate.node_id, objection)
+        self.refusal = objection
+        if objection:
             return
         self._pending.pop(master.node_id, None)
         self._vote(candidate, master, now_ms)

@@ -220,3 +220,37 @@ def test_equal_epochs_are_told_apart() -> None:
         for node in cluster.topology.nodes.values():
             node.config_epoch = first.topology.myself.config_epoch
     net.until(lambda: first.topology.myself.config_epoch != second.topology.myself.config_epoch)
+
+
+def test_after_a_restart_of_all_at_new_addresses_one_node_that_meets_all_heals_the_cluster() -> None:
+    net = Net(3, 1)
+    ids = {address: net.node_id(address) for address in net.addresses()}
+    for address in net.addresses():
+        net.world.kill(address)
+    moved = {old: old.replace("10.0.", "10.7.") for old in net.addresses()}
+    for old, new in moved.items():
+        net.world.add(
+            new, cluster_node_timeout=str(TIMEOUT_MS), protected_mode="no", repl_diskless_sync_delay="0"
+        )
+        net.world.kill(new)
+        net.world.hosts[new].disk = net.world.hosts.pop(old).disk
+        net.world.start(new)
+    net.world.run(5000)
+    first = moved[net.masters[0]]
+    for new in moved.values():
+        assert net.ask(first, "CLUSTER", "MEET", new, CLIENT_PORT) == OK
+
+    def is_healed() -> bool:
+        for viewer in net.running():
+            nodes = net.cluster(viewer).topology.nodes
+            if not net.cluster(viewer).availability.is_ok or len(nodes) != 6:
+                return False
+            for old, new in moved.items():
+                if nodes[ids[old]].ip != new or nodes[ids[old]].is_suspected:
+                    return False
+        return True
+
+    net.until(is_healed, 15_000)
+    # Who was silent too long has been replaced; but each shard still has its two members.
+    nodes = net.cluster(first).topology.nodes
+    assert sorted(len(node.replicas) for node in nodes.values() if node.slots) == [1, 1, 1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from redoubt import metrics
 from redoubt.resp.replies import ErrorReply, Reply, SimpleString
 from tests.redoubt.cluster.peers import Stage
 from tests.redoubt.harness import Client, Harness
@@ -195,3 +196,13 @@ def test_reset_leaves_a_node_that_knows_only_itself() -> None:
     stored = client.harness.files["nodes.conf"].decode()
     assert OTHER not in stored
     assert "vars currentEpoch 0 lastVoteEpoch 0" in stored
+
+
+def test_the_figures_of_the_cluster_are_scraped() -> None:
+    client = node(HALF)
+    state = client.harness.node.state
+    text = "".join(
+        metrics.render(state, {"redis_cluster_state", "redoubt_cluster_slots", "redis_cluster_size"})
+    )
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert sorted(lines) == ["redis_cluster_size 2", "redis_cluster_state 1", "redoubt_cluster_slots 8192"]
