@@ -30,7 +30,7 @@ from redoubt_operator.replicas import grow, shrink
 from redoubt_operator.rolling import roll
 from redoubt_operator.spec import ClusterSpec, InvalidSpec
 from redoubt_operator.status import describe, describe_invalid
-from redoubt_operator.succession import succeed
+from redoubt_operator.succession import note_loss, succeed
 from redoubt_operator.supplies import supply
 from redoubt_operator.upkeep import keep_up
 from redoubt_operator.view import ClusterView, Shard, look
@@ -67,6 +67,7 @@ def _decide(spec: ClusterSpec, view: ClusterView, draft: Draft, now_s: float) ->
         keep_up(view, shard, draft, now_s)
         grow(spec, view, shard, draft, now_s)
         if shard.master is not None:
+            note_loss(shard, draft)
             follow(view, shard, draft)
         elif shard.was_formed:
             succeed(view, shard, draft, now_s)

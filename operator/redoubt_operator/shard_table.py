@@ -115,6 +115,8 @@ def _member(shard: Shard, server: Server, old: Mapping[str, Any]) -> dict[str, A
         member["restarts"] = pod.container.restart_count
     elif "restarts" in old:
         member["restarts"] = old["restarts"]
+    if server.status is not None and server.status.data_lost:
+        member["resumedEmpty"] = True
     if server.status is not None and server.status.diverged:
         member["divergedCopy"] = server.status.diverged
     return member

@@ -116,6 +116,7 @@ def _shard_schema() -> Schema:
             "hitRate": _number("Lookups that found their key, in percent."),
             "evictedPerSecond": _number("Keys evicted per second."),
             "keys": _number("Keys."),
+            "resumedEmpty": {"type": "boolean", "description": "It serves again without the data it had."},
             "divergedCopy": _text("File that keeps data which a failover cut off."),
         },
     }

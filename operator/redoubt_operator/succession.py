@@ -48,6 +48,19 @@ def succeed(view: ClusterView, shard: Shard, draft: Draft, now_s: float) -> None
         _restore(view, shard, draft)
 
 
+def note_loss(shard: Shard, draft: Draft) -> None:
+    """Record that a master serves again without the data that it had, if nobody told it to.
+
+    A lone master asks the majority for its slots and resumes without the operator; the server reports it
+    until it is restarted.
+    """
+    master = shard.master
+    if master is None or master.status is None or not master.status.data_lost:
+        return
+    if not shard.loss_recorded and master.pod.name not in shard.losses_told:
+        draft.losses[shard.index] = f"{master.pod.name} serves shard {shard.index} again without its data"
+
+
 def death_of_master(view: ClusterView, shard: Shard) -> str:
     """What proves that the shard's last master is dead, or an empty text."""
     owner_ids = shard.owner_ids

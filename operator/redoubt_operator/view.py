@@ -117,7 +117,7 @@ class Server:
     def copy(self) -> Copy | None:
         """Its copy of the data; None when there is none or it is not known yet."""
         status = self.status
-        if status is None or status.loading or status.data_lost:
+        if status is None or status.loading:
             return None
         if status.data_epoch == 0 and status.keys == 0:
             return None
@@ -157,6 +157,7 @@ class Shard:
     epoch_seen: int  # highest config epoch seen for the slots
     was_formed: bool  # whether its slots have ever been given to anyone, as far as is known
     loss_recorded: bool  # the last status already says that this shard's data are lost
+    losses_told: tuple[str, ...]  # pods whose server's own report of a loss is in the last status
     unseen: tuple[str, ...]  # servers whose copy is not known, one sentence each
     unmounted: tuple[Claim, ...]  # volumes that no running pod has
 
@@ -419,6 +420,7 @@ def _shard(
         epoch_seen=max(epochs, default=0),
         was_formed=bool(recorded or owner_ids or any(status.boot_slots for status in statuses)),
         loss_recorded=bool(row.get("dataLost")),
+        losses_told=tuple(one["pod"] for one in row.get("members", ()) if one.get("resumedEmpty")),
         unseen=tuple(_unseen_copies(servers, foreign)),
         unmounted=tuple(claim for claim in mine if claim.name not in mounted and not claim.is_terminating),
     )

@@ -71,6 +71,7 @@ class Server:
     link_up: bool = False
     config: dict[str, str] = field(default_factory=dict)
     sample: Sample | None = None
+    data_lost: bool = False
 
     @property
     def is_serving(self) -> bool:

@@ -152,6 +152,29 @@ def test_all_copies_empty_is_recorded_before_anything_is_begun_anew():
     assert [world.master(shard).server.keys for shard in range(3)] == [0, 100, 100]
 
 
+def test_a_master_that_resumed_by_itself_without_its_data_is_told_once():
+    world = running({**LONE})
+    world.hosts["demo-0-0"].server.data_lost = True
+    told = [one.because for one in kinds(world.reconcile(), RecordEvent) if one.reason == "DataLost"]
+    assert told == ["demo-0-0 serves shard 0 again without its data"]
+    assert world.condition("DataLost") == "True"
+    wanted = world.reconcile()
+    assert (wanted.actions, wanted.status) == ((), None)
+
+
+def test_a_loss_that_the_operator_decided_is_not_told_again_by_the_server():
+    world = running(elects=False)
+    for name in ("demo-0-0", "demo-0-1"):
+        world.kill(name)
+    world.step()
+    world.reconcile()
+    world.reconcile()
+    world.hosts["demo-0-0"].server.data_lost = True
+    world.step()
+    world.converge()
+    assert [one.reason for one in world.events].count("DataLost") == 1
+
+
 def test_data_loss_is_cleared_by_a_person():
     world = running(elects=False)
     for name in ("demo-0-0", "demo-0-1"):

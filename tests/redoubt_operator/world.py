@@ -390,6 +390,7 @@ class World:
             keys=server.keys,
             lease_transitions=server.lease,
             boot_slots=count(server.boot_slots),
+            data_lost=server.data_lost,
         )
         mine = KnownNode(
             server.node_id,
