@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 # The order in which the dirty links of one loop turn are written. Replicas come before clients: a client
 # that has seen its acknowledgement must find its write on a replica after any kill of the master.
 LANE_REPLICA: Final = 0
@@ -27,6 +29,7 @@ LISTEN_CLIENT: Final = 0
 LISTEN_BUS: Final = 1
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class LinkOwner:
     """Receives what happens on its links. Subclassed by the dispatcher, the bus and the replica."""
 
@@ -109,6 +112,7 @@ class CloseListener(Effect):
         self.kind = kind
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class FileJob:
     """The one who asked for a file operation; told of the outcome by `Node.finished`."""
 
