@@ -72,8 +72,8 @@ class SlotClaims:
 
     def overtaker(self, claimed: int, epoch: int, claimant: ClusterNode) -> ClusterNode | None:
         """Find an owner of claimed slots whose epoch is higher; None: the claim is up to date."""
-        for node in self.topology.nodes.values():
-            if node is not claimant and node.slots & claimed and node.config_epoch > epoch:
+        for node in self.topology.voters():
+            if node.config_epoch > epoch and node.slots & claimed and node is not claimant:
                 return node
         return None
 

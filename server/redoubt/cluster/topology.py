@@ -144,6 +144,8 @@ class Topology:
         self.forgotten: dict[str, int] = {}
         # Counts every change of slots, nodes or roles, so that who caches a view can compare.
         self.version = 0
+        self._voters: list[ClusterNode] = []
+        self._voters_version = -1
 
     # Nodes.
 
@@ -184,8 +186,11 @@ class Topology:
         return [self.nodes[node_id] for node_id in sorted(self.nodes)]
 
     def voters(self) -> list[ClusterNode]:
-        """List the masters with slots."""
-        return [node for node in self.nodes.values() if node.is_voter]
+        """List the masters with slots; the list is kept until the map changes and must not be changed."""
+        if self._voters_version != self.version:
+            self._voters_version = self.version
+            self._voters = [node for node in self.nodes.values() if node.is_voter]
+        return self._voters
 
     def quorum(self) -> int:
         """Count the voters that make a majority."""
