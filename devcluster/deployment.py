@@ -189,8 +189,8 @@ class Deployment:
         raise LookupError(f"no master of shard {shard} found")
 
     def are_replicas_synced(self) -> bool:
-        """Say whether every pod answers, every shard has its master, and every replica is in sync."""
-        pods = self.pods()
+        """Say whether every pod that stays answers, with a master in each shard and all replicas in sync."""
+        pods = [pod for pod in self.pods() if "deletionTimestamp" not in pod["metadata"]]
         try:
             states = [self.member_status(pod["status"]["podIP"]) for pod in pods]
         except (redis.exceptions.RedisError, OSError, KeyError):

@@ -119,8 +119,6 @@ class ShardWriter(threading.Thread):
                 socket_timeout=SOCKET_TIMEOUT_S,
                 socket_connect_timeout=SOCKET_TIMEOUT_S,
                 retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0),
-                lib_name=None,
-                lib_version=None,
             )
         return self._clients[address]
 
