@@ -32,6 +32,11 @@ from redoubt_operator.view import ClusterView
 PASSING_S: Final = 5.0  # a passing blocker is shown once the cluster has not been ready for this long
 BLOCKERS_MAX: Final = 20
 
+NODES_UNSEEN: Final = (
+    "Nodes cannot be seen: lost nodes are noticed through their pods, drains rely on the handover, "
+    "and zones on topologySpreadConstraints"
+)
+
 MEASURED: Final = frozenset({"MemoryHealthy", "Evicting"})
 
 
@@ -78,6 +83,8 @@ def describe(
         status["figuresChangedAt"] = rfc3339(now_s)
     elif "figuresChangedAt" in seen.status:
         status["figuresChangedAt"] = seen.status["figuresChangedAt"]
+    if view.nodes is None:
+        status["notes"] = [NODES_UNSEEN]
     failover = _last_failover(seen)
     if failover:
         status["lastFailover"] = failover

@@ -47,6 +47,11 @@ def status_schema() -> Schema:
             },
             "shards": {"type": "array", "description": "One row for each shard.", "items": _shard_schema()},
             "blockers": _blockers_schema(),
+            "notes": {
+                "type": "array",
+                "description": "What limits the operator here, without keeping it from its work.",
+                "items": {"type": "string"},
+            },
             "lastFailover": _last_failover_schema(),
         },
     }

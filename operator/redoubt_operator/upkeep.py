@@ -17,6 +17,7 @@ from redoubt_operator.view import ClusterView, Fate, Server, Shard
 
 BACK_OFF: Final = "CrashLoopBackOff"
 RAN_WELL_S: Final = 10.0  # a run this long was no crash at start (Kubernetes: the first back-off is 10 s)
+STUCK_S: Final = 5.0  # a younger pod may merely be ahead of its node, its volume or its image
 SILENCE_S: Final = 5.0  # an answer that is missing for longer is reported
 
 STUCK: Final = frozenset(
@@ -39,7 +40,7 @@ def keep_up(view: ClusterView, shard: Shard, draft: Draft, now_s: float) -> None
             case Fate.LOST:
                 _delete_lost(view, server, draft)
             case Fate.STARTING:
-                _report_stuck(view, server, draft)
+                _report_stuck(view, server, draft, now_s)
             case Fate.DEAD:
                 _end_back_off(shard, server, draft)
             case Fate.SILENT:
@@ -71,9 +72,12 @@ def _delete_lost(view: ClusterView, server: Server, draft: Draft) -> None:
     draft.do(_delete(server, because, grace_period_s=0), WAITING_S)
 
 
-def _report_stuck(view: ClusterView, server: Server, draft: Draft) -> None:
+def _report_stuck(view: ClusterView, server: Server, draft: Draft, now_s: float) -> None:
     reason = stuck_reason(server)
     if not reason or server.pod.is_terminating:
+        return
+    if now_s - server.pod.created_at_s < STUCK_S:
+        draft.look_again(WAITING_S)
         return
     if server.pod.revision != view.revision:
         because = f"pod {server.pod.name} of a withdrawn revision cannot start ({reason})"

@@ -149,10 +149,11 @@ def test_a_pod_of_the_new_revision_that_cannot_start_stops_the_roll_and_revertin
     new = world.hosts["demo-0-1"]
     new.down_for = 99
     new.pod = replace(new.pod, container=Container(ContainerState.WAITING, "ImagePullBackOff"))
+    world.now_s += 5
     for _ in range(3):
         assert kinds(world.reconcile(), DeletePod) == []
         world.step()
-    assert [one["reason"] for one in world.status["blockers"]] == ["PodCannotStart"]
+    assert [one["reason"] for one in world.status["blockers"]] == ["PodCannotStart", "RollWaits"]
     world.edit(image="redoubt-server:0.1.0")
     assert [one.pod for one in kinds(look(world), DeletePod)] == ["demo-0-1"]
 

@@ -233,6 +233,14 @@ def test_slots_are_unknown_and_not_lost_while_their_master_is_silent():
     assert (world.condition("SlotsCovered"), world.condition("Ready")) == ("Unknown", "False")
 
 
+def test_an_operator_that_may_not_see_nodes_says_so_and_works():
+    world = World(SMALL)
+    world.sees_nodes = False
+    world.converge()
+    [note] = world.status["notes"]
+    assert note.startswith("Nodes cannot be seen")
+
+
 def test_phases_of_a_life():
     world = World(SMALL)
     world.reconcile()
