@@ -2,7 +2,7 @@
 
 Commands, persistence and sessions stand below these parts; they reach them through the abstract classes of
 this module, which the parts subclass. One implementation each exists in the product; the tests may bring
-their own, for which two of the compiled classes are open to interpreted subclasses. Nothing here decides
+their own, for which some of the compiled classes are open to interpreted subclasses. Nothing here decides
 anything.
 """
 
@@ -176,6 +176,7 @@ class ClusterHook:
         return False
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class PersistenceHook:
     """The files of this server, as the node and the commands see them."""
 

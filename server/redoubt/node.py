@@ -50,7 +50,7 @@ from redoubt.persist.dump_file import DumpFile
 from redoubt.replication import commands as replication_commands  # noqa: F401
 from redoubt.replication import figures  # noqa: F401
 from redoubt.replication.roles import Replication
-from redoubt.session import Session
+from redoubt.session import GATE_LOADING, Session
 from redoubt.shutdown import ABORTED, Shutdown
 from redoubt.state import ServerState
 from redoubt.upkeep import Upkeep
@@ -214,6 +214,8 @@ class Node(LifecycleHook):
         state = self.state
         if saves is None:
             saves = state.persistence.saves_at_exit()
+        if state.gates & GATE_LOADING:
+            saves = False  # what is loaded so far must not replace the file that it comes from
         deadline_ms = now_ms if is_now else now_ms + state.config.shutdown_timeout * 1000
         self.shutdown = Shutdown(state, saves, is_forced, deadline_ms)
         if ctx is not None:

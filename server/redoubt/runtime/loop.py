@@ -53,6 +53,8 @@ BUS_PORT_OFFSET: Final = 10000  # Redis: CLUSTER_PORT_INCR
 # The young generations are collected as usual, though less often; the old one never by itself: the object
 # graph is acyclic by construction, and a collection of a million containers takes 96 ms.
 GC_THRESHOLDS: Final = (20_000, 20, 1_000_000)
+# A fault that repeats at every tick must not fill the disk with its traces.
+FAULTS_LOGGED_MAX: Final = 100
 
 
 def wall_clock_ms() -> int:
@@ -76,6 +78,8 @@ class Runtime:
         self.now_ms = wall_clock_ms()
         self.is_in_turn = False
         self.exit_code = -1
+        self.is_serving = False
+        self.faults = 0
         self.streams: dict[int, Stream] = {}  # by descriptor
         self.paused: dict[int, Stream] = {}
         self.servers: dict[int, list[asyncio.Server]] = {}
@@ -93,6 +97,7 @@ class Runtime:
         self.open_health_port()
         self.node.start(nodes_conf, self.begin_turn())
         self.end_turn()
+        self.is_serving = True
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
@@ -134,12 +139,20 @@ class Runtime:
         """Fulfil the effects in order, then write everything dirty, replicas before clients."""
         node = self.node
         state = node.state
-        effects = node.take_effects()
-        while effects:
-            for effect in effects:
-                self.fulfil(effect)
+        try:
             effects = node.take_effects()
-        self.is_in_turn = False
+            while effects:
+                for effect in effects:
+                    self.fulfil(effect)
+                effects = node.take_effects()
+        except network.ListenError:
+            if not self.is_serving:
+                raise
+            self.fault("listening")
+        except Exception:
+            self.fault("the end of a turn")
+        finally:
+            self.is_in_turn = False
         state.replication.before_flush(self.now_ms)
         lanes = state.dirty_lanes
         is_held = state.replication.holds_replies()
@@ -176,9 +189,18 @@ class Runtime:
             link = stream.link
             if link is not None and (link.lane == LANE_REPLICA or stream.is_backed_up):
                 stream.sample()
-        self.node.tick(now_ms)
+        try:
+            self.node.tick(now_ms)
+        except Exception:
+            self.fault("a tick")
         delay_ms = self.node.next_tick_ms() - wall_clock_ms()
         self.loop.call_later(max(delay_ms, 1) / 1000, self.tick)
+
+    def fault(self, where: str) -> None:
+        """Log a fault of ours that was caught at an edge, and go on: the rest of the server still serves."""
+        self.faults += 1
+        if self.faults <= FAULTS_LOGGED_MAX:
+            log.exception("Fault %d, in %s; please report it", self.faults, where)
 
     # The effects.
 

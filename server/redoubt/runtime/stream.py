@@ -76,7 +76,11 @@ class Stream:
         if link is None or link.is_closed:
             return
         runtime = self.runtime
-        self.node.received(link, data, runtime.now_ms if runtime.is_in_turn else runtime.begin_turn())
+        try:
+            self.node.received(link, data, runtime.now_ms if runtime.is_in_turn else runtime.begin_turn())
+        except Exception:
+            runtime.fault(f"what {link.peer} sent, whose connection is closed")
+            self.abort()
         if link.is_paused:
             self.pause_reading()
 

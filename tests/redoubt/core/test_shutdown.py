@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from redoubt.resp.replies import ErrorReply
+from redoubt.session import GATE_LOADING
 from redoubt.shutdown import FAILED
 from tests.redoubt.harness import Harness
 
@@ -63,3 +64,11 @@ def test_a_second_shutdown_changes_nothing() -> None:
     harness.disk_error = "No space left on device"
     harness.node.begin_shutdown(None, False, False, harness.now_ms)
     assert not harness.node.begin_shutdown(None, False, False, harness.now_ms)
+
+
+def test_a_half_loaded_dataset_never_replaces_its_file() -> None:
+    harness = Harness("--save", "900", "1")
+    harness.node.state.set_gate(GATE_LOADING, True)
+    shut_down(harness)
+    assert harness.exit_code == 0
+    assert harness.files == {}

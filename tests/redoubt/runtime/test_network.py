@@ -10,6 +10,7 @@ import pytest
 import uvloop
 
 from redoubt.config import Config
+from redoubt.hooks import PersistenceHook
 from redoubt.interfaces import (
     LANE_REPLICA,
     LISTEN_CLIENT,
@@ -259,3 +260,45 @@ def test_what_the_disk_refuses_is_told_in_its_words(process: Process, tmp_path: 
     process.turn(0.05)
     assert saved.errors == ["No such file or directory"]
     assert written.errors == ["No such file or directory"]
+
+
+class Faulty(LinkOwner):
+    """Has a bug."""
+
+    def received(self, link: Link, data: bytes, now_ms: int) -> None:
+        raise ZeroDivisionError
+
+    def opened(self, link: Link, now_ms: int) -> None:
+        """Nothing."""
+
+
+def test_a_fault_of_ours_ends_one_connection_and_not_the_server(
+    process: Process, listener: socket.socket
+) -> None:
+    link = Link(Faulty(), LANE_REPLICA)
+    process.wish(Dial(link, "127.0.0.1", listener.getsockname()[1], 1000))
+    process.turn(0.1)
+    peer, _ = listener.accept()
+    peer.sendall(b"x")
+    process.turn(0.1)
+    assert peer.recv(1) == b""
+    assert process.runtime.faults == 1
+    with socket.create_connection(("127.0.0.1", process.port), timeout=1) as client:
+        client.sendall(b"PING\r\n")
+        process.turn(0.05)
+        assert client.recv(100) == b"+PONG\r\n"
+    peer.close()
+
+
+def test_a_fault_in_a_tick_does_not_stop_the_ticks(process: Process) -> None:
+    ticks: list[int] = []
+
+    class Broken(PersistenceHook):
+        def tick(self, now_ms: int) -> None:
+            ticks.append(now_ms)
+            raise ZeroDivisionError
+
+    process.node.state.persistence = Broken()
+    process.turn(0.5)
+    assert len(ticks) >= 3
+    assert process.runtime.faults == len(ticks)
