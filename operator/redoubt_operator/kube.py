@@ -72,10 +72,6 @@ class ApiError(Exception):
         return self.status == 409
 
     @property
-    def is_forbidden(self) -> bool:
-        return self.status in (401, 403)
-
-    @property
     def is_passing(self) -> bool:
         """Whether the same request may succeed a moment later."""
         return self.status == 0 or self.status in RETRIED_STATUSES

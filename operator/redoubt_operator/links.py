@@ -36,11 +36,6 @@ class Refused(Exception):
         super().__init__(text)
         self.text = text
 
-    @property
-    def code(self) -> str:
-        """The first word: STALE, NOTSYNCED, ERR ..."""
-        return self.text.partition(" ")[0]
-
 
 @dataclass(frozen=True, slots=True)
 class Address:

@@ -142,11 +142,6 @@ class Schedule:
         if asked is not None:
             self._due[key] = asked
 
-    def forget(self, key: Key) -> None:
-        """Drop a key whose resource is gone. One at work is dropped when it is given back unasked."""
-        self._due.pop(key, None)
-        self._failures.pop(key, None)
-
     def next_due_s(self) -> float | None:
         """When `take` will next have something, if nobody adds anything before."""
         return min((due.at_s for due in self._due.values()), default=None)
@@ -186,10 +181,6 @@ class Workqueue:
         """Ask for a reconciliation of `key` in `delay_s` seconds, unless one is due before."""
         self._schedule.add_at(key, self._loop.time() + delay_s)
         self._woken.set()
-
-    def forget(self, key: Key) -> None:
-        """Drop what is due for a resource that is gone."""
-        self._schedule.forget(key)
 
     def start(self) -> None:
         """Start the workers. They run until `stop`."""

@@ -122,14 +122,6 @@ def test_death_of_a_server_during_a_failing_reconciliation_does_not_wait() -> No
     assert schedule.take(1.0) == A
 
 
-def test_forgotten_key_is_not_taken() -> None:
-    schedule = Schedule(settle_s=0.0)
-    schedule.add(A, 0.0)
-    schedule.forget(A)
-    assert schedule.take(1.0) is None
-    assert schedule.next_due_s() is None
-
-
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["add", "fast", "later", "take", "done", "failed"]), st.sampled_from([A, B, C])
