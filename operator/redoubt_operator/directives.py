@@ -42,15 +42,15 @@ _RULED: Final[tuple[tuple[str, str], ...]] = (
 
 _DEFAULTED: Final[tuple[tuple[str, str], ...]] = (("cluster-require-full-coverage", "no"),)
 
-_NEEDS_RESTART: Final = frozenset(
+NEEDS_RESTART: Final = frozenset(
     {
-        "appenddirname",
-        "appendfilename",
         "databases",
+        "enable-debug-command",
+        "enable-protected-configs",
         "logfile",
-        "rdbfilename",
-        "syslog-enabled",
+        "rdbchecksum",
         "tcp-backlog",
+        "unixsocketperm",
     }
 )
 """Directives of the user that CONFIG SET refuses; every other one is applied live."""
@@ -73,13 +73,13 @@ def live_directives(spec: ClusterSpec) -> dict[str, str]:
         live["maxmemory"] = str(maximum)
     live.update(_persistence(spec))
     live.update(_DEFAULTED)
-    live.update({name: value for name, value in spec.config.items() if name not in _NEEDS_RESTART})
+    live.update({name: value for name, value in spec.config.items() if name not in NEEDS_RESTART})
     return live
 
 
 def restart_directives(spec: ClusterSpec) -> dict[str, str]:
     """What only a new process takes over; part of the pod's revision."""
-    return {name: value for name, value in spec.config.items() if name in _NEEDS_RESTART}
+    return {name: value for name, value in spec.config.items() if name in NEEDS_RESTART}
 
 
 def watched(spec: ClusterSpec) -> tuple[str, ...]:

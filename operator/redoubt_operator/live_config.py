@@ -58,6 +58,18 @@ def apply_live(spec: ClusterSpec, view: ClusterView, draft: Draft, refused: str)
     return tuple(differences)
 
 
+def unknown_directives(spec: ClusterSpec, view: ClusterView) -> tuple[str, ...]:
+    """Directives of `spec.config` that a server has said it does not know, as the status keeps them."""
+    answers = [one.config for one in view.seen_servers if not isinstance(one.config, Unknown) and one.config]
+    if not answers:
+        recorded = view.seen.status.get("unknownDirectives") or ()
+        return tuple(name for name in recorded if name in spec.config)
+    asked = directives.watched(spec)
+    return tuple(
+        name for name in sorted(spec.config) if name in asked and any(name not in one for one in answers)
+    )
+
+
 def _differences(server: Server, wanted: dict[str, str]) -> list[Difference]:
     if isinstance(server.config, Unknown) or (server.status is not None and server.status.loading):
         return []

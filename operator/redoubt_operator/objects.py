@@ -10,7 +10,7 @@ Used by the planner. `contains` says whether a live object already has what a ma
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ CONFIG_FILE: Final = "redoubt.conf"
 AUTH_PATH: Final = "/etc/redoubt-auth"
 DATA_PATH: Final = "/data"
 
+EMPTY: Final = '""'  # an empty value in redis.conf
 QUANTITY_MAPS: Final = ("requests", "limits")
 STARTUP_FAILURES: Final = 1800  # half an hour of loading, asked every second
 LIVENESS_PERIOD_S: Final = 10
@@ -66,9 +67,17 @@ def services(meta: ClusterMeta) -> tuple[Manifest, ...]:
     )
 
 
-def config_map(spec: ClusterSpec, meta: ClusterMeta) -> Manifest:
-    """redis.conf as a ConfigMap."""
-    lines = [f"{name} {value or chr(34) * 2}" for name, value in directives.directives(spec).items()]
+def config_map(spec: ClusterSpec, meta: ClusterMeta, unknown: Collection[str] = ()) -> Manifest:
+    """redis.conf as a ConfigMap, without the directives that the servers do not know.
+
+    A server refuses to start with an unknown directive, so one wrong word in the spec of a running cluster
+    would end it with the next restarts.
+    """
+    lines = [
+        f"{name} {value or EMPTY}"
+        for name, value in directives.directives(spec).items()
+        if name not in unknown
+    ]
     text = "\n".join(lines) + "\n"
     return _object("v1", "ConfigMap", names.config_map_name(meta.name), meta, {"data": {CONFIG_FILE: text}})
 

@@ -44,7 +44,11 @@ def must_move(view: ClusterView, server: Server) -> bool:
 
 def grow(spec: ClusterSpec, view: ClusterView, shard: Shard, draft: Draft, now_s: float) -> None:
     """Create the members that are missing."""
-    present = [one for one in shard.servers if one.is_staying or _is_returning(one, now_s)]
+    present = [
+        one
+        for one in shard.servers
+        if (one.is_staying and not _is_out_of_reach(view, one)) or _is_returning(one, now_s)
+    ]
     missing = members_wanted(spec, view, shard) - len(present)
     taken = {one.serial for one in shard.servers} | {
         pod.serial for pod in shard.foreign_pods if pod.serial is not None
@@ -113,6 +117,12 @@ def _delete_volumes(shard: Shard, draft: Draft) -> None:
             f"the member of volume {claim.name} was removed, and all {len(shard.staying)} others are in sync"
         )
         draft.do(DeleteClaim(claim.name, claim.uid, claim.resource_version, because, shard.index), WAITING_S)
+
+
+def _is_out_of_reach(view: ClusterView, server: Server) -> bool:
+    """Whether neither we nor Kubernetes hear of a pod: it may live, but the shard needs a member."""
+    host = view.host(server)
+    return server.fate is Fate.SILENT and host is not None and not host.is_ready
 
 
 def _is_returning(server: Server, now_s: float) -> bool:

@@ -6,6 +6,8 @@ Used by crd.py, which has the API server refuse them, and by spec.py, which refu
 from typing import Final
 
 RESERVED: Final[tuple[str, ...]] = (
+    "appendfsync",
+    "appendonly",
     "await-role",
     "bind",
     "bind-source-addr",

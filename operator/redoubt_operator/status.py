@@ -22,7 +22,7 @@ from redoubt_operator.conditions import (
     slots_served,
 )
 from redoubt_operator.draft import Blocker, Draft
-from redoubt_operator.live_config import Difference
+from redoubt_operator.live_config import Difference, unknown_directives
 from redoubt_operator.news import news
 from redoubt_operator.observation import Observation
 from redoubt_operator.shard_table import FIGURES_PERIOD_S, memory_column, shard_rows
@@ -83,6 +83,9 @@ def describe(
         status["figuresChangedAt"] = rfc3339(now_s)
     elif "figuresChangedAt" in seen.status:
         status["figuresChangedAt"] = seen.status["figuresChangedAt"]
+    unknown = unknown_directives(spec, view)
+    if unknown:
+        status["unknownDirectives"] = list(unknown)
     if view.nodes is None:
         status["notes"] = [NODES_UNSEEN]
     failover = _last_failover(seen)

@@ -47,6 +47,11 @@ def status_schema() -> Schema:
             },
             "shards": {"type": "array", "description": "One row for each shard.", "items": _shard_schema()},
             "blockers": _blockers_schema(),
+            "unknownDirectives": {
+                "type": "array",
+                "description": "Directives of spec.config that the servers do not know; left out.",
+                "items": {"type": "string"},
+            },
             "notes": {
                 "type": "array",
                 "description": "What limits the operator here, without keeping it from its work.",

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from redoubt_operator import names, objects, quantity
 from redoubt_operator.actions import ApplyObject, CreateSecret, DeleteBudget, PatchClaim
 from redoubt_operator.draft import WAITING_S, Blocker, Draft
+from redoubt_operator.live_config import unknown_directives
 from redoubt_operator.observation import Claim, Manifest, Seen, Unknown
 from redoubt_operator.spec import ClusterSpec, Reclaim
 from redoubt_operator.view import ClusterView, Shard
@@ -21,7 +22,8 @@ def supply(spec: ClusterSpec, view: ClusterView, draft: Draft) -> None:
     meta = view.seen.meta
     _password(spec, view, draft)
     _apply(objects.services(meta), view.seen.services, draft)
-    _apply((objects.config_map(spec, meta),), view.seen.config_maps, draft)
+    unknown = unknown_directives(spec, view)
+    _apply((objects.config_map(spec, meta, unknown),), view.seen.config_maps, draft)
     budgets = tuple(objects.budget(meta, shard.index, available_min(spec, shard)) for shard in view.shards)
     _apply(budgets, view.seen.budgets, draft)
     _remove_budgets(view, {budget["metadata"]["name"] for budget in budgets}, draft)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from redoubt.config import DIRECTIVES
 from redoubt_operator import directives, objects
 from redoubt_operator.observation import ClusterMeta
 from redoubt_operator.quantity import bytes_of, parse
+from redoubt_operator.reserved import RESERVED
 from redoubt_operator.spec import ClusterSpec, read_spec
 
 META = ClusterMeta("shop", "cart", "uid-1", 1)
@@ -144,6 +146,18 @@ def test_redis_conf_has_what_managed_mode_needs_and_the_users_directives():
     assert "cluster-require-full-coverage no" in lines
     changed = spec(config={"cluster-require-full-coverage": "yes"})
     assert "cluster-require-full-coverage yes" in objects.config_map(changed, META)["data"]["redoubt.conf"]
+
+
+def test_directives_that_need_a_restart_are_those_that_the_server_does_not_change():
+    immutable = {row.name for row in DIRECTIVES.values() if not row.is_mutable}
+    assert immutable - set(RESERVED) == directives.NEEDS_RESTART
+
+
+def test_every_directive_that_the_operator_sets_is_reserved_and_known_to_the_server():
+    known = {row.name for row in DIRECTIVES.values()}
+    written = set(directives.directives(spec(resources={"limits": {"memory": "1Gi"}})))
+    assert written <= known
+    assert written - set(RESERVED) == {"cluster-require-full-coverage", "save"}
 
 
 @pytest.mark.parametrize(

@@ -283,6 +283,25 @@ def test_a_node_out_of_service_counts_as_dead():
     assert [one.target.pod for one in kinds(look(world), ForceFailover, AssignMaster)] == ["demo-0-1"]
 
 
+def test_a_member_on_a_node_that_is_not_ready_is_added_to_and_not_deleted():
+    world = running()
+    host = world.hosts["demo-0-1"]
+    host.is_silent = True
+    assert kinds(look(world), CreatePod, DeletePod) == []
+    world.nodes[host.pod.node] = replace(world.nodes[host.pod.node], is_ready=False, is_cordoned=True)
+    wanted = look(world)
+    assert [one.manifest["metadata"]["name"] for one in kinds(wanted, CreatePod)] == ["demo-0-2"]
+    assert kinds(wanted, DeletePod) == []
+    for _ in range(5):
+        world.reconcile()
+        world.step()
+    assert world.condition("Ready") == "True"
+    host.is_silent = False
+    world.nodes[host.pod.node] = replace(world.nodes[host.pod.node], is_ready=True, is_cordoned=False)
+    world.converge()
+    assert len(world.shard(0)) == 2
+
+
 def test_a_member_in_back_off_is_replaced_when_another_serves():
     world = running()
     world.now_s += 60

@@ -226,6 +226,21 @@ def test_a_directive_that_a_server_does_not_know_is_named_and_not_sent():
     assert condition["reason"] == "UnknownDirective"
 
 
+def test_an_unknown_directive_is_kept_out_of_redis_conf_so_that_restarts_succeed():
+    world = running()
+    before = world.objects["ConfigMap", "demo-config"]
+    world.edit(config={"no-such-thing": "1"})
+    world.reconcile()
+    assert world.status["unknownDirectives"] == ["no-such-thing"]
+    for host in world.hosts.values():
+        host.is_silent = True
+    world.reconcile()
+    assert world.objects["ConfigMap", "demo-config"] == before
+    world.edit(config={})
+    world.reconcile()
+    assert "unknownDirectives" not in world.status
+
+
 def test_a_directive_that_is_refused_is_not_sent_for_ever():
     world = running()
     world.edit(memory={"evictionPolicy": "allkeys-lru"})
