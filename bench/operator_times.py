@@ -165,7 +165,9 @@ def main() -> int:
         os.environ["REDOUBT_COMPILED"] = "1"
     report = Report("The operator", options.write)
     if directory := os.environ.get("REDOUBT_REALNODE"):
-        return measure(Realnode(directory), report, options)
+        node = Realnode(directory)
+        node.restrict()
+        return measure(node, report, options)
     with tempfile.TemporaryDirectory() as state, DevCluster(nodes=4, state=state) as cluster:
         return measure(cluster, report, options)
 

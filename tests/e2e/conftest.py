@@ -23,6 +23,8 @@ RESOURCES = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory":
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     if directory := os.environ.get("REDOUBT_REALNODE"):
         node = Realnode(directory)
+        node.restrict()
+        node.offer_volumes(24)
         Deployment(node).install_operator()
         yield node
         return
