@@ -29,7 +29,7 @@ from redoubt_operator import handlers, http, logs
 from redoubt_operator.election import Election
 from redoubt_operator.events import Recorder
 from redoubt_operator.execute import Boundary, Executor
-from redoubt_operator.kube import CLUSTERS, ApiError, Kube, connect
+from redoubt_operator.kube import CLUSTERS, NODES, ApiError, Kube, connect
 from redoubt_operator.links import Links
 from redoubt_operator.metrics import Metrics
 from redoubt_operator.monitor import Monitor
@@ -72,12 +72,25 @@ async def run(settings: Settings, on_boundary: Boundary | None = None) -> int:
         log.info("standing by", extra={"identity": settings.identity, "namespace": settings.namespace})
         if await _first(election.acquire(), stop):
             metrics.leader.set(1)
+            if settings.watch_nodes and not await _may_watch_nodes(kube):
+                settings = replace(settings, watch_nodes=False)
             await Leadership(settings, kube, election, metrics, on_boundary).run(stop)
     finally:
         await election.release()
         await server.cleanup()
         await kube.close()
     return 0
+
+
+async def _may_watch_nodes(kube: Kube) -> bool:
+    """Whether the optional ClusterRole is bound; kopf would end us for a watch that is refused for long."""
+    try:
+        await kube.request("GET", NODES, query=[("limit", "1")])
+    except ApiError as error:
+        if error.status == 403:
+            log.warning("nodes may not be read; lost nodes are noticed through their pods only")
+            return False
+    return True
 
 
 class Leadership:
