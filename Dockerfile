@@ -18,11 +18,12 @@ RUN command -v cc >/dev/null && test -e "$(python3 -c 'import sysconfig; print(s
       $(test -x /usr/bin/python3 && echo python3-dev python3-venv) && rm -rf /var/lib/apt/lists/*; }
 WORKDIR /build
 RUN python3 -m venv venv && venv/bin/pip install 'pip>=23' 'setuptools>=77' wheel 'mypy[mypyc]>=1.15'
-# The dependencies alone: this layer is kept until pyproject.toml changes.
-COPY pyproject.toml tools/image-extra ./
-RUN for extra in server operator; do \
+# The dependencies alone: this layer is kept until pyproject.toml changes. The compiler reads the server's types, too.
+COPY pyproject.toml tools/extra ./
+RUN venv/bin/python extra server | venv/bin/pip install -r /dev/stdin \
+ && for extra in server operator; do \
       python3 -m venv --without-pip "/opt/redoubt-$extra" \
-      && venv/bin/python image-extra "$extra" > "$extra.txt" \
+      && venv/bin/python extra "$extra" > "$extra.txt" \
       && venv/bin/pip --python "/opt/redoubt-$extra/bin/python" install -r "$extra.txt" || exit 1; \
     done
 COPY setup.py README.md LICENSE ./
