@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from redoubt.runtime.loop import Runtime
 
 SIOCOUTQ: Final = 0x5411  # Linux: bytes in the send queue that the peer's kernel has not acknowledged
-# Above this the pieces are not joined into one more copy but handed to the kernel as they are.
-JOIN_BYTES_MAX: Final = 256 * 1024
-IOV_MAX: Final = 1024  # Linux: pieces per writev
 
 
 class Stream:
