@@ -174,7 +174,7 @@ def _install(go: str, arguments: list[str], target: Path, title: str) -> None:
                 continue
             compiled += bool(line)
             tail = [*tail[-30:], line]
-            step.update(f"{compiled}{f' of {total}' if total else ''} packages compiled")
+            step.update(f"{compiled} packages compiled{f', at most {total}' if total else ''}")
     if process.returncode:
         said = "\n".join(filter(None, tail))
         raise RuntimeError(f"{' '.join(command)} failed:\n{said}")

@@ -98,8 +98,8 @@ class ContainerProcess:
         if self.spec.user_namespace:
             return [*prefix, "-U", "--preserve-credentials", "-r", "-w", "--", *command]
         # setpriv, because nsenter would drop the supplementary groups and so the volumes of an fsGroup.
-        groups = ",".join(map(str, self.spec.groups))
-        user = ["setpriv", f"--reuid={self.spec.uid}", f"--regid={self.spec.gid}", f"--groups={groups}"]
+        groups = f"--groups={','.join(map(str, self.spec.groups))}" if self.spec.groups else "--clear-groups"
+        user = ["setpriv", f"--reuid={self.spec.uid}", f"--regid={self.spec.gid}", groups]
         return [*prefix, "-r", "-w", "--", *user, "--", *command]
 
     async def run_inside(self, command: list[str], timeout_s: float) -> tuple[int, str]:
@@ -118,6 +118,7 @@ class ContainerProcess:
         finally:
             if process.returncode is None:
                 os.killpg(process.pid, signal.SIGKILL)  # nsenter and what it forked
+                await process.wait()
         assert process.returncode is not None
         return process.returncode, output[:EXEC_OUTPUT_BYTES_MAX].decode(errors="replace").strip()
 
@@ -195,7 +196,9 @@ async def detect_isolation(staging: str) -> Isolation:
             refusals.append("the program of the trial did not run")
         except StartError as refused:
             refusals.append(str(refused))
-    raise StartError(f"this machine allows no mount namespaces, as root or rootless: {'; '.join(refusals)}")
+    raise StartError(
+        f"this machine allows no mount namespaces, as root or rootless: {'; '.join(dict.fromkeys(refusals))}"
+    )
 
 
 async def wait_for_child(pid: int) -> int:
