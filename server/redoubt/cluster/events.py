@@ -75,7 +75,8 @@ class ClusterEvents(BusHandler):
         sender.is_terminating = bool(message.mark_flags & messages.MARK_TERMINATING)
         sender.is_synced = not message.is_redoubt or bool(message.mark_flags & messages.MARK_SYNCED)
         sender.data_epoch = message.data_epoch
-        if message.mflags & messages.EXTENSIONS or message.is_redoubt:
+        if message.shard_id or message.is_redoubt:
+            # Redis 7.0 reads host names only and logs a warning for anything else; 7.2 sends its shard id.
             sender.understands_extensions = True
         if message.current_epoch > topology.current_epoch:
             topology.current_epoch = message.current_epoch

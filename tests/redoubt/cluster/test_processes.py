@@ -211,3 +211,17 @@ def cli(words: list[str]) -> str:
     return subprocess.run(
         ["redis-cli", *words], capture_output=True, text=True, check=True, timeout=PATIENCE_S
     ).stdout
+
+
+def test_names_travel_both_ways_and_nothing_of_ours_annoys_a_real_redis(nodes: Nodes) -> None:
+    for kind, name in (("ours", "one.example.com"), ("real", "two.example.com")):
+        nodes.start(kind)
+        nodes.ask(len(nodes.all) - 1, "CONFIG", "SET", "cluster-announce-hostname", name)
+    nodes.meet(2)
+    ours, real = nodes.node_id(0), nodes.node_id(1)
+    until(lambda: nodes.lines(0)[real][1].endswith(",two.example.com"), "we know its name")
+    until(lambda: nodes.lines(1)[ours][1].endswith(",one.example.com"), "it knows ours")
+    time.sleep(2)  # some pings more
+    log = nodes.all[1].log()
+    assert "unknown extension" not in log.lower()
+    assert "invalid" not in log.lower()
