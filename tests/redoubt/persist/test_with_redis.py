@@ -3,9 +3,13 @@
 import os
 import subprocess
 
+import pytest
+
 from redoubt.data.text import text_bytes
 from redoubt.persist.rdb_read import RdbReader, RdbSink
 from tests.redoubt.harness import redis_process, server_process
+
+pytestmark = pytest.mark.process
 
 
 class Entries(RdbSink):

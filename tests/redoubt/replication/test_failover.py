@@ -121,6 +121,7 @@ def test_only_a_master_with_replicas_can_hand_over():
     )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("ours_leads", [True, False])
 def test_a_real_redis_hands_over_to_us_and_takes_over_from_us(ours_leads):
     with server_process(*NOW) as ours, redis_process(*NOW) as redis:

@@ -8,6 +8,8 @@ import pytest
 
 from tests.redoubt.harness import redis_process, server_process
 
+pytestmark = pytest.mark.process
+
 SERVERS = {"redoubt": server_process, "redis": redis_process}
 PAIRS = [("redoubt", "redoubt"), ("redoubt", "redis"), ("redis", "redoubt")]
 NOW = ["--repl-diskless-sync-delay", "0"]
