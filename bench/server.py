@@ -53,7 +53,7 @@ class Server:
         arguments = ["--port", str(self.port), "--save", "", "--appendonly", "no", "--dir", self.directory]
         if is_cluster:
             arguments += ["--cluster-enabled", "yes"]
-        self.log = open(os.path.join(self.directory, "log"), "wb")  # noqa: SIM115 - open while the server runs
+        self.log = open(os.path.join(self.directory, "log"), "wb")  # noqa: SIM115
         self.process = subprocess.Popen([*command, *arguments], stdout=self.log, stderr=self.log)
         self.wait()
         if is_cluster:
