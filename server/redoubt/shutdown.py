@@ -1,9 +1,10 @@
 """The end of the process in good order: hand over, wait for replicas, save, exit.
 
-SIGTERM and SHUTDOWN begin it. First the cluster may hand its slots to a replica (`ClusterHook.leave`), for as
-long as the deadline allows; then the dataset is saved if that was asked for or is configured; then the
-process ends. If the save fails and the shutdown is not forced, it is called off, the client that asked gets
-an error, and the server goes on, as in Redis: a server that cannot save keeps what only it has.
+SIGTERM and SHUTDOWN begin it. First the cluster may hand its slots to a replica (`ClusterHook.leave`) and a
+master's replicas are sent what they lack while writes are held back, for as long as the deadline allows; then
+the dataset is saved if that was asked for or is configured; then the process ends. If the save fails and the
+shutdown is not forced, it is called off, the client that asked gets an error, and the server goes on, as in
+Redis: a server that cannot save keeps what only it has.
 
 The node calls `tick`; the file effects tell the outcome of the save.
 Rules: the documentation of SHUTDOWN and of Redis's signal handling.
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("redoubt")
 
 FAILED: Final = ErrorReply(b"ERR Errors trying to SHUTDOWN. Check logs.")
+# The name of the pause of writes while the replicas are sent what they lack.
+PAUSE: Final = "shutdown"
 ABORTED: Final = ErrorReply(b"ERR Shutdown was aborted.")
 
 
@@ -50,8 +53,7 @@ class Shutdown(FileJob):
         """Go on with handing over, and save once there is nothing left to hand over or no time."""
         if self.is_saving:
             return
-        cluster = self.state.cluster
-        if now_ms < self.deadline_ms and cluster is not None and cluster.leave(now_ms, self.deadline_ms):
+        if now_ms < self.deadline_ms and self.is_busy(now_ms):
             return
         self.is_saving = True
         if self.saves:
@@ -59,6 +61,17 @@ class Shutdown(FileJob):
             self.state.persistence.save(self, now_ms)
         else:
             self.done("", now_ms)
+
+    def is_busy(self, now_ms: int) -> bool:
+        """Say whether something is still being handed over or sent."""
+        state = self.state
+        if state.cluster is not None and state.cluster.leave(now_ms, self.deadline_ms):
+            return True
+        replication = state.replication
+        if replication.is_replica or replication.unsent_bytes() == 0:
+            return False
+        state.blocking.pause(PAUSE, False, self.deadline_ms)
+        return True
 
     def done(self, error: str, now_ms: int) -> None:
         """Take the outcome of the save: exit, or stay because it failed."""
@@ -74,6 +87,7 @@ class Shutdown(FileJob):
     def answer(self, error: ErrorReply) -> None:
         """End the shutdown without exiting."""
         self.has_failed = True
+        self.state.blocking.unpause(PAUSE)
         for ctx in self.waiting:
             if ctx.is_blocked and not ctx.is_closed:
                 self.state.blocking.unblock(ctx, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from redoubt.hooks import ReplicationHook
 from redoubt.resp.replies import ErrorReply
 from redoubt.session import GATE_LOADING
 from redoubt.shutdown import FAILED
@@ -72,3 +73,51 @@ def test_a_half_loaded_dataset_never_replaces_its_file() -> None:
     shut_down(harness)
     assert harness.exit_code == 0
     assert harness.files == {}
+
+
+class Lagging(ReplicationHook):
+    """A master with a replica that is slow to take what it is sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unsent = 1000
+
+    def unsent_bytes(self) -> int:
+        return self.unsent
+
+
+def test_replicas_are_sent_everything_before_the_end_and_writes_wait() -> None:
+    harness = Harness()
+    client = harness.connect()
+    lagging = harness.node.state.replication = Lagging()
+    shut_down(harness)
+    assert client.send(b"SET k 1\r\n") == b""
+    harness.advance(500)
+    assert harness.exit_code is None
+    lagging.unsent = 0
+    harness.advance(200)
+    assert harness.exit_code == 0
+    assert client.received == b""
+
+
+def test_the_deadline_ends_the_patience_with_replicas() -> None:
+    harness = Harness("--shutdown-timeout", "3")
+    harness.node.state.replication = Lagging()
+    shut_down(harness)
+    harness.advance(2900)
+    assert harness.exit_code is None
+    harness.advance(200)
+    assert harness.exit_code == 0
+
+
+def test_a_shutdown_that_waits_can_be_called_off() -> None:
+    harness = Harness()
+    client = harness.connect()
+    harness.node.state.replication = Lagging()
+    shut_down(harness)
+    client.send(b"SET k 1\r\n")
+    assert harness.node.abort_shutdown()
+    harness.turn()
+    assert client.received == b"+OK\r\n"
+    harness.advance(20_000)
+    assert harness.exit_code is None
