@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import time
+from random import Random
 
 import pytest
 
@@ -85,6 +86,31 @@ def test_malformed_input_gets_the_error_of_redis_and_the_end(
     connection = server.connect()
     connection.send(stream)
     assert connection.read_to_end() == answer
+
+
+def test_random_bytes_never_end_the_server(server: ServerProcess) -> None:
+    random = Random(5)
+    pieces = [
+        b"*",
+        b"$",
+        b"\r\n",
+        b"3",
+        b"-1",
+        b"GET",
+        b"SET",
+        b"k",
+        b" ",
+        b'"',
+        b"\0",
+        b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n",
+    ]
+    for _ in range(150):
+        hostile = server.connect()
+        noise = b"".join(random.choice(pieces) for _ in range(random.randrange(60)))
+        hostile.send(noise + random.randbytes(random.randrange(200)))
+        hostile.close()
+    assert server.connect().ask("PING") == PONG
+    assert "Fault" not in server.log()
 
 
 def test_a_slow_reader_does_not_grow_the_server_without_bound(server: ServerProcess) -> None:
