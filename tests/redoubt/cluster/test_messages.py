@@ -62,10 +62,13 @@ def packets(draw: st.DrawFn) -> Message:
     return message
 
 
+def attributes(thing: object) -> dict[str, object]:
+    """Read what an object has; compiled classes have no __dict__."""
+    return {name: getattr(thing, name) for name in dir(thing) if not name.startswith("_")}
+
+
 def fields(message: Message) -> dict[str, object]:
-    plain = dict(vars(message))
-    plain["gossip"] = [vars(entry) for entry in message.gossip]
-    return plain
+    return {**attributes(message), "gossip": [attributes(entry) for entry in message.gossip]}
 
 
 @given(packets())
