@@ -28,7 +28,6 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marks, and this module as a plugin, once however many conftests import it."""
     if not config.pluginmanager.has_plugin(NAME):
         config.pluginmanager.register(sys.modules[__name__], NAME)
-        config.addinivalue_line("markers", "cluster: needs a devcluster (started once for the whole run)")
         config.addinivalue_line(
             "markers", "faults(*names): skipped where the provider lacks one of these faults"
         )

@@ -23,6 +23,7 @@ from devcluster.kubelet.process import (
 )
 from devcluster.kubelet.rootfs import Machine, Mount, plan_root
 
+pytestmark = pytest.mark.process
 Scenario = Callable[[LaunchSpec], Coroutine[Any, Any, None]]
 
 
