@@ -10,11 +10,11 @@ Called by plan for each shard, after the repairs.
 
 from typing import Final
 
-from redoubt_operator import names, objects
+from redoubt_operator import names, objects, pods
 from redoubt_operator.actions import CreateClaim, CreatePod, DeleteClaim, DeletePod
 from redoubt_operator.draft import WAITING_S, Blocker, Draft
-from redoubt_operator.objects import GRACE_PERIOD_S
 from redoubt_operator.placement import free_serial
+from redoubt_operator.pods import GRACE_PERIOD_S
 from redoubt_operator.spec import ClusterSpec
 from redoubt_operator.view import ClusterView, Fate, Server, Shard
 
@@ -156,5 +156,5 @@ def _create(
     because: str,
     draft: Draft,
 ) -> None:
-    manifest = objects.pod(spec, view.seen.meta, shard.index, serial, claim_name)
+    manifest = pods.pod(spec, view.seen.meta, shard.index, serial, claim_name)
     draft.do(CreatePod(manifest, because, shard.index), WAITING_S)

@@ -9,12 +9,11 @@ before what others say about it, as in Redis Cluster.
 Built once per plan by `look`; decides nothing and changes nothing.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from redoubt_operator import objects
 from redoubt_operator.observation import (
     Claim,
     ContainerState,
@@ -31,7 +30,9 @@ from redoubt_operator.observation import (
     SlotRange,
     Unknown,
 )
+from redoubt_operator.ownership import Owner, effective_slots, newest_claims, overlap
 from redoubt_operator.placement import read_slots, slot_ranges
+from redoubt_operator.pods import revision
 from redoubt_operator.spec import ClusterSpec
 
 
@@ -52,9 +53,6 @@ class Copy:
     data_epoch: int
     offset: int
     keys: int
-
-    def rank(self) -> tuple[int, int, int]:
-        return (self.data_epoch, self.offset, self.keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +134,6 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
-    """The claim of a node id on slots, at its config epoch."""
-
-    node_id: str
-    config_epoch: int
-    slots: tuple[SlotRange, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Shard:
     """One shard: its servers by serial, its claims, its slots and who has them."""
 
@@ -199,9 +188,6 @@ class Shard:
     def staying(self) -> tuple[Server, ...]:
         return tuple(server for server in self.servers if server.is_staying)
 
-    def server_of(self, node_id: str) -> Server | None:
-        return next((one for one in self.servers if node_id and one.node_id == node_id), None)
-
 
 @dataclass(frozen=True, slots=True)
 class ClusterView:
@@ -229,9 +215,6 @@ class ClusterView:
         """Whether every pod, volume and server of the cluster was seen."""
         return not self.unseen and all(shard.is_complete for shard in self.shards)
 
-    def server_of(self, node_id: str) -> Server | None:
-        return next((one for one in self.servers if node_id and one.node_id == node_id), None)
-
     def host(self, server: Server) -> HostNode | None:
         return None if self.nodes is None else self.nodes.get(server.pod.node)
 
@@ -250,8 +233,8 @@ def look(
         for pod in pods
         if pod.owner_uid == seen.meta.uid and pod.shard is not None and pod.serial is not None
     ]
-    owners = _owners(servers)
-    owned = _effective(owners.values())
+    owners = newest_claims((one.status, one.known_nodes) for one in servers if one.status is not None)
+    owned = effective_slots(owners.values())
     by_shard: list[list[Server]] = [[] for _ in range(count)]
     for server in sorted(servers, key=lambda one: (one.shard, one.serial)):
         if server.shard < count:
@@ -266,7 +249,7 @@ def look(
         shards=shards,
         nodes=nodes,
         owned=owned,
-        revision=objects.revision(spec),
+        revision=revision(spec),
         unseen=_unseen(seen, servers),
         current_epoch=max((status.current_epoch for status in statuses), default=0),
         shards_recorded=recorded,
@@ -337,56 +320,6 @@ def _fate(pod: Pod, member: Member | None, nodes: Mapping[str, HostNode] | None)
     return Fate.STARTING
 
 
-def _owners(servers: Iterable[Server]) -> dict[str, Owner]:
-    """The newest claim of every node id that claims slots; a server's own line outweighs all others."""
-    owners: dict[str, Owner] = {}
-    own_lines: set[str] = set()
-    for server in servers:
-        if server.status is None:
-            continue
-        node_id = server.status.node_id
-        own_lines.add(node_id)
-        slots = next((one.slots for one in server.known_nodes if one.node_id == node_id), ())
-        if slots and server.status.slots:
-            owners[node_id] = Owner(node_id, server.status.config_epoch, slots)
-    for server in servers:
-        for node in server.known_nodes:
-            if not node.slots or (node.node_id in own_lines and node.node_id in owners):
-                continue
-            known = owners.get(node.node_id)
-            if known is None or known.config_epoch < node.config_epoch:
-                owners[node.node_id] = Owner(node.node_id, node.config_epoch, node.slots)
-    return owners
-
-
-def _effective(owners: Iterable[Owner]) -> dict[str, tuple[SlotRange, ...]]:
-    """Who really owns what: of claims that overlap the one with the higher config epoch holds."""
-    ordered = sorted(owners, key=lambda one: (one.config_epoch, one.node_id))
-    bounds = sorted(
-        {bound for owner in ordered for one in owner.slots for bound in (one.first, one.last + 1)}
-    )
-    index = {bound: number for number, bound in enumerate(bounds)}
-    holders = [""] * len(bounds)  # of the slots from one bound to the next
-    for owner in ordered:
-        for one in owner.slots:
-            first, after = index[one.first], index[one.last + 1]
-            holders[first:after] = [owner.node_id] * (after - first)
-    owned: dict[str, list[SlotRange]] = {}
-    for number, holder in enumerate(holders):
-        if holder:
-            ranges = owned.setdefault(holder, [])
-            last = bounds[number + 1] - 1
-            if ranges and ranges[-1].last == bounds[number] - 1:
-                ranges[-1] = SlotRange(ranges[-1].first, last)
-            else:
-                ranges.append(SlotRange(bounds[number], last))
-    return {holder: tuple(ranges) for holder, ranges in owned.items()}
-
-
-def _overlap(some: Iterable[SlotRange], others: tuple[SlotRange, ...]) -> bool:
-    return any(one.first <= other.last and other.first <= one.last for one in some for other in others)
-
-
 def _shard(
     index: int,
     servers: list[Server],
@@ -404,7 +337,7 @@ def _shard(
     mine_now = (one for node_id in sorted(member_ids) for one in owned.get(node_id, ()))
     recorded = read_slots(str(row.get("slots", "")))
     slots = tuple(sorted(mine_now, key=lambda one: one.first)) or recorded or (slot_ranges(count)[index],)
-    ids = {node_id for node_id, ranges in owned.items() if _overlap(slots, ranges)}
+    ids = {node_id for node_id, ranges in owned.items() if overlap(slots, ranges)}
     owner_ids = sorted(ids, key=lambda one: (-owners[one].config_epoch, one))
     epochs = [owners[one].config_epoch for one in owner_ids]
     statuses = [server.status for server in servers if server.status is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from redoubt.config import DIRECTIVES
-from redoubt_operator import directives, objects
+from redoubt_operator import directives, objects, pods
 from redoubt_operator.observation import ClusterMeta
 from redoubt_operator.quantity import bytes_of, parse
 from redoubt_operator.reserved import RESERVED
@@ -22,7 +22,7 @@ def spec(**fields) -> ClusterSpec:
 
 
 def pod(**fields):
-    return objects.pod(spec(**fields), META, 1, 4, "")
+    return pods.pod(spec(**fields), META, 1, 4, "")
 
 
 def test_a_pod_is_labelled_and_owned():
@@ -193,7 +193,7 @@ def test_maxmemory_leaves_room_for_the_process_its_buffers_and_a_snapshot(fields
 )
 def test_revisions_are_the_same_for_every_operator(fields, expected):
     """These hashes stand in annotations of running pods: another value here would restart them all."""
-    assert objects.revision(spec(**fields)) == expected
+    assert pods.revision(spec(**fields)) == expected
 
 
 @pytest.mark.parametrize(

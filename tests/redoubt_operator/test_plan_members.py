@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from redoubt_operator import names, objects
+from redoubt_operator import names, pods
 from redoubt_operator.actions import (
     ApplyObject,
     CreateClaim,
@@ -199,9 +199,9 @@ def test_a_lone_master_leaves_a_cordoned_node():
 )
 def test_what_can_change_live_restarts_nothing(fields, restarts):
     world = running()
-    before = objects.revision(world.spec)
+    before = pods.revision(world.spec)
     world.edit(**fields)
-    assert (objects.revision(world.spec) != before) == restarts
+    assert (pods.revision(world.spec) != before) == restarts
 
 
 def test_live_directives_are_set_and_read_back():

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from redoubt_operator import objects
+from redoubt_operator import pods
 from redoubt_operator.actions import (
     Action,
     AddSlots,
@@ -267,7 +267,7 @@ def test_one_member_of_a_shard_down_at_a_time(spec, images):
             world.reconcile()
             world.step()
     world.converge(rounds=120)
-    wanted = objects.revision(world._valid_spec())
+    wanted = pods.revision(world._valid_spec())
     assert {host.pod.revision for host in world.hosts.values()} == {wanted}
     assert [world.master(index).server.keys for index in range(spec["shards"])] == [100] * spec["shards"]
     assert world.condition("DataLost") == "False"
