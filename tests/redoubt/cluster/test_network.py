@@ -6,6 +6,8 @@ planned failovers reach everybody. Managed mode has its own properties in `tests
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from redoubt.cluster import topology as flag
@@ -254,3 +256,48 @@ def test_after_a_restart_of_all_at_new_addresses_one_node_that_meets_all_heals_t
     # Who was silent too long has been replaced; but each shard still has its two members.
     nodes = net.cluster(first).topology.nodes
     assert sorted(len(node.replicas) for node in nodes.values() if node.slots) == [1, 1, 1]
+
+
+def owners_by_epoch(net: Net, seen: dict[tuple[int, int], str]) -> None:
+    """Assert that under one config epoch a slot never has two owners who claim it themselves."""
+    for address in net.running():
+        myself = net.cluster(address).topology.myself
+        if myself.is_master and myself.slots:
+            lowest = (myself.slots & -myself.slots).bit_length() - 1
+            owner = seen.setdefault((lowest, myself.config_epoch), myself.node_id)
+            assert owner == myself.node_id, f"slot {lowest} has two owners in epoch {myself.config_epoch}"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_after_any_faults_all_views_agree_again(seed: int) -> None:
+    net = Net(3, 1, seed)
+    chance = Random(seed)
+    seen: dict[tuple[int, int], str] = {}
+    net.world.watchers.append(lambda world: owners_by_epoch(net, seen))
+    for _ in range(8):
+        victim = chance.choice(net.addresses())
+        kind = chance.choice(["kill", "freeze", "cut"])
+        duration_ms = chance.choice([50, 400, 2500, 7000])
+        if kind == "kill":
+            net.world.kill(victim)
+        elif kind == "freeze":
+            net.world.freeze(victim)
+        else:
+            for other in chance.sample(net.addresses(), chance.randint(1, 5)):
+                net.world.cut(victim, other)
+        net.world.run(duration_ms)
+        if kind == "kill":
+            net.world.start(victim)
+        elif kind == "freeze":
+            net.world.thaw(victim)
+        else:
+            net.world.heal()
+        net.world.run(chance.choice([0, 100, 3000]))
+
+    def agrees() -> bool:
+        if len(net.maps()) != 1:
+            return False
+        views = [net.cluster(address) for address in net.running()]
+        return all(view.availability.is_ok and not view.watch.is_in_doubt for view in views)
+
+    net.until(agrees, 30_000)
