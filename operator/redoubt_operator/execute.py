@@ -128,16 +128,18 @@ class Executor:
             async with gate:
                 return await self._run_lane(lane, look)
 
-        supplied = [asyncio.create_task(run_gated(lane)) for lane in supplies]
-
         async def run_supplied(lane: Sequence[Action]) -> Failure | None:
             # A kubelet that does not find what a pod mounts makes it wait, ever longer.
             if supplied and any(isinstance(action, CreatePod) for action in lane):
                 await asyncio.wait(supplied)
             return await run_gated(lane)
 
-        failures = await asyncio.gather(*supplied, *(run_supplied(lane) for lane in lanes.values()))
-        return [failure for failure in failures if failure is not None]
+        # A group, so that no lane is left running when another one breaks: the key is reconciled anew then.
+        async with asyncio.TaskGroup() as group:
+            supplied = [group.create_task(run_gated(lane)) for lane in supplies]
+            running = [group.create_task(run_supplied(lane)) for lane in lanes.values()]
+        results = [task.result() for task in [*supplied, *running]]
+        return [failure for failure in results if failure is not None]
 
     async def _run_lane(self, lane: Sequence[Action], look: Look) -> Failure | None:
         meta = look.seen.meta

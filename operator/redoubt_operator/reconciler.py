@@ -21,7 +21,7 @@ from typing import Final
 from redoubt_operator import projection
 from redoubt_operator.actions import Action, Plan, RecordEvent
 from redoubt_operator.execute import Executor
-from redoubt_operator.kube import CLUSTERS, Json, Kube
+from redoubt_operator.kube import CLUSTERS, ApiError, Json, Kube
 from redoubt_operator.links import Links
 from redoubt_operator.metrics import Metrics
 from redoubt_operator.monitor import Monitor, Target
@@ -62,7 +62,7 @@ class Reconciler:
         observer: Observer,
         executor: Executor,
         metrics: Metrics,
-        leads: Callable[[], int],
+        lease_transitions: Callable[[], int],
         raise_transitions: Callable[[int], None],
     ) -> None:
         self._kube = kube
@@ -71,7 +71,7 @@ class Reconciler:
         self._observer = observer
         self._executor = executor
         self._metrics = metrics
-        self._leads = leads
+        self._lease_transitions = lease_transitions
         self._raise_transitions = raise_transitions
         self._clusters: dict[Key, _Cluster] = {}
         self._cluster_of_pod: dict[str, Key] = {}
@@ -112,7 +112,7 @@ class Reconciler:
         cluster = self._clusters.setdefault(key, _Cluster())
         spec = read_spec(manifest.get("spec") or {})
         begun_s = time.perf_counter()
-        look = await self._observer.look(manifest, spec, self._leads())
+        look = await self._observer.look(manifest, spec, self._lease_transitions())
         now_s = time.time()
         cluster.outages.looked(look.seen, now_s)
         look = replace(look, seen=replace(look.seen, outages=cluster.outages.all()))
@@ -121,13 +121,13 @@ class Reconciler:
         wanted = plan(spec, look.seen, now_s)
         planned_s = time.perf_counter()
         # The status must not wait for a handover, nor a failover for the status.
-        failures, _ = await asyncio.gather(
+        failures, is_written = await asyncio.gather(
             self._executor.run(wanted.actions, look), self._write_status(manifest, wanted)
         )
         self._metrics.reconcile_seconds.labels("observe").observe(seen_s - begun_s)
         self._metrics.reconcile_seconds.labels("plan").observe(planned_s - seen_s)
         self._metrics.reconcile_seconds.labels("act").observe(time.perf_counter() - planned_s)
-        return self._again_after_s(cluster, wanted, has_failed=bool(failures))
+        return self._again_after_s(cluster, wanted, has_failed=bool(failures) or not is_written)
 
     def _take_note(
         self, key: Key, cluster: _Cluster, seen: Observation, spec: ClusterSpec | InvalidSpec
@@ -164,19 +164,26 @@ class Reconciler:
                 labels = (key.namespace, key.name, str(outage.shard))
                 self._metrics.last_outage.labels(*labels).set(outage.ended_at_s - outage.began_at_s)
 
-    async def _write_status(self, manifest: Json, wanted: Plan) -> None:
+    async def _write_status(self, manifest: Json, wanted: Plan) -> bool:
+        """Write the status if it changes; False when it could not be. Healing goes on without it."""
         if wanted.status is None or wanted.status == (manifest.get("status") or {}):
-            return
+            return True
         meta = projection.cluster_meta(manifest)
-        await self._kube.apply_status(meta.namespace, meta.name, meta.uid, wanted.status)
+        try:
+            await self._kube.apply_status(meta.namespace, meta.name, meta.uid, wanted.status)
+        except ApiError as error:
+            cluster = f"{meta.namespace}/{meta.name}"
+            log.warning("status not written", extra={"cluster": cluster, "error": str(error)})
+            return False
+        return True
 
     def _again_after_s(self, cluster: _Cluster, wanted: Plan, *, has_failed: bool) -> float:
         again_after_s = wanted.again_after_s
         acted = [action for action in wanted.actions if not isinstance(action, RecordEvent)]
-        is_alike = bool(acted) and (has_failed or acted == list(cluster.actions))
+        is_alike = has_failed or (bool(acted) and acted == list(cluster.actions))
         cluster.rounds_alike = cluster.rounds_alike + 1 if is_alike else 0
         cluster.actions = acted
-        if acted:
+        if acted or has_failed:
             pause_s = LOOK_AFTER_ACTING_S * 2.0 ** min(cluster.rounds_alike, 8)
             again_after_s = min(again_after_s, pause_s, LOOK_AFTER_ACTING_MAX_S)
         measuring_s = cluster.outages.look_again_s(time.time())
@@ -185,8 +192,12 @@ class Reconciler:
     def _forget(self, key: Key) -> None:
         """Drop everything that is kept of a cluster whose resource is gone; its objects go by ownership."""
         cluster = self._clusters.pop(key, None)
-        for uid in cluster.uids if cluster is not None else ():
-            self._links.drop(uid)
-            self._cluster_of_pod.pop(uid, None)
+        if cluster is not None:
+            for uid in sorted(cluster.uids):
+                self._links.drop(uid)
+                self._cluster_of_pod.pop(uid, None)
+            for outage in cluster.outages.all():
+                if outage.ended_at_s is not None:
+                    self._metrics.last_outage.remove(key.namespace, key.name, str(outage.shard))
         self._monitor.forget(key)
         self._observer.forget(key)

@@ -132,6 +132,25 @@ def test_resource_that_is_gone_is_forgotten() -> None:
     run(scenario())
 
 
+def test_status_that_is_refused_stops_no_action_and_is_tried_again() -> None:
+    async def scenario() -> None:
+        async with world({"shards": 1, "replicasPerShard": 0}) as w:
+
+            async def refuse() -> None:
+                w.api.answers = [(422, {})] if w.api.requests[-1][1] == f"{CLUSTER}/status" else []
+
+            w.api.gate = refuse
+            first = await w.reconciler.reconcile(KEY)
+            assert w.pods() == ["cache-0-0"]
+            second = await w.reconciler.reconcile(KEY)
+            assert first is not None and second is not None and first <= second <= LOOK_AFTER_ACTING_MAX_S
+            w.api.gate = None
+            await w.reconciler.reconcile(KEY)
+            assert "status" in w.api.objects[CLUSTER]
+
+    run(scenario())
+
+
 def test_same_failing_actions_are_tried_ever_more_slowly() -> None:
     async def scenario() -> None:
         async with world({"shards": 1, "replicasPerShard": 0}) as w:
@@ -178,6 +197,10 @@ def test_end_of_a_masters_link_names_its_cluster_and_the_outage_is_measured() ->
                 if line.startswith("redoubt_operator_last_outage_seconds{")
             ]
             assert 0.1 <= float(line.split()[-1]) < 5.0
+            del w.api.objects[CLUSTER]
+            await w.reconciler.reconcile(KEY)
+            rendered = w.reconciler._metrics.render().decode()
+            assert "redoubt_operator_last_outage_seconds{" not in rendered
 
     run(scenario())
 
