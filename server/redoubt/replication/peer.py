@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from redoubt.interfaces import LANE_REPLICA
 from redoubt.session import CLASS_REPLICA, Session
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ class Peer:
         self.session.state.send(self.session, data)
 
     def enlist(self) -> None:
-        """Turn the client into a replica, with the buffer limit of replicas."""
+        """Turn the client into a replica: written before all clients, with the buffer limit of replicas."""
         session = self.session
         session.is_replica = True
+        session.lane = LANE_REPLICA
         session.client_class = CLASS_REPLICA

@@ -39,6 +39,8 @@ class Stream:
         # The transport holds bytes that the kernel has not taken.
         self.is_backed_up = False
         self.is_reading = True
+        # The peer takes nothing more; the end of what it sent is still to be read.
+        self.is_deaf = False
 
     # What uvloop calls.
 
@@ -121,7 +123,9 @@ class Stream:
         if link is None:
             return
         out = link.out
-        if out and not self.transport.is_closing():
+        if self.is_deaf:
+            out.clear()
+        elif out and not self.transport.is_closing():
             data = out[0] if len(out) == 1 else b"".join(out)
             out.clear()
             self.write(link, data)
@@ -141,7 +145,7 @@ class Stream:
             except BlockingIOError:
                 taken = 0
             except OSError:
-                self.abort()
+                self.give_up_writing()
                 return
             if taken == size:
                 return
@@ -151,6 +155,17 @@ class Stream:
         self.is_backed_up = self.transport.get_write_buffer_size() > 0
         self.sample()
         self.node.piled_up(link, self.runtime.now_ms)
+
+    def give_up_writing(self) -> None:
+        """Drop output from now on, since the peer is gone, but read to the end what it had sent before.
+
+        A replica that acknowledges to a master just killed gets this error while acknowledged writes of that
+        master still lie in its own kernel. Who is not reading has nothing more to learn.
+        """
+        if self.is_reading:
+            self.is_deaf = True
+        else:
+            self.abort()
 
     def sample(self) -> None:
         """Measure what has not reached the peer's kernel: the transport's buffer and the socket's queue."""

@@ -232,3 +232,18 @@ def test_an_expired_key_leaves_the_history_as_a_deletion():
     assert client.ask("GET", "a") is None
     network.settle()
     assert replica.node.state.keyspaces[0].get(b"a") is None
+
+
+def test_replicas_are_written_before_clients():
+    _, master, _ = pair()
+    client = master.connect()
+    written = []
+    flush = master.flush
+
+    def note(link):
+        written.append("client" if link is client.link else "replica")
+        flush(link)
+
+    master.flush = note
+    client.ask("SET", "a", "1")
+    assert written == ["replica", "client"]
