@@ -60,16 +60,14 @@ def stuck_reason(server: Server) -> str:
 
 
 def _delete_lost(view: ClusterView, server: Server, draft: Draft) -> None:
-    pod = server.pod
+    """Delete at once, also what terminates already: nobody is there to be graceful with."""
+    pod, host = server.pod, view.host(server)
     if pod.is_finished:
-        if not pod.is_terminating:
-            because = f"pod {pod.name} is {pod.phase.value} ({pod.reason or 'no reason given'})"
-            draft.do(_delete(server, because, grace_period_s=None), WAITING_S)
-        return
-    host = view.host(server)
-    what = "is deleted" if host is None else "is out of service"
-    because = f"node {pod.node} of pod {pod.name} {what}"
-    draft.do(_delete(server, because, grace_period_s=0), WAITING_S)
+        because = f"pod {pod.name} is {pod.phase.value} ({pod.reason or 'no reason given'})"
+    else:
+        what = "is deleted" if host is None else "is out of service"
+        because = f"node {pod.node} of pod {pod.name} {what}"
+    draft.do(_delete(server, because), WAITING_S)
 
 
 def _report_stuck(view: ClusterView, server: Server, draft: Draft, now_s: float) -> None:
@@ -81,7 +79,7 @@ def _report_stuck(view: ClusterView, server: Server, draft: Draft, now_s: float)
         return
     if server.pod.revision != view.revision:
         because = f"pod {server.pod.name} of a withdrawn revision cannot start ({reason})"
-        draft.do(_delete(server, because, grace_period_s=0), WAITING_S)
+        draft.do(_delete(server, because), WAITING_S)
         return
     hint = (
         "make room, or change placement, resources or storage"
@@ -108,7 +106,7 @@ def _end_back_off(shard: Shard, server: Server, draft: Draft) -> None:
     ran_well = last is not None and last.finished_at_s - last.started_at_s >= RAN_WELL_S
     if ran_well and shard.master is not None:
         because = f"pod {server.pod.name} waits in back-off{ended} while {shard.master.pod.name} serves"
-        draft.do(_delete(server, because, grace_period_s=0), WAITING_S)
+        draft.do(_delete(server, because), WAITING_S)
         return
     draft.block(
         Blocker(
@@ -135,6 +133,7 @@ def _report_silent(server: Server, draft: Draft, now_s: float) -> None:
     )
 
 
-def _delete(server: Server, because: str, grace_period_s: int | None) -> DeletePod:
+def _delete(server: Server, because: str) -> DeletePod:
+    """Delete a pod in which nothing runs, so without a grace period."""
     pod = server.pod
-    return DeletePod(pod.name, pod.uid, pod.resource_version, because, grace_period_s, server.shard)
+    return DeletePod(pod.name, pod.uid, pod.resource_version, because, 0, server.shard)
