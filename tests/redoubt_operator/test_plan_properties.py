@@ -30,7 +30,7 @@ from tests.redoubt_operator.data_plane import Host, count
 from tests.redoubt_operator.world import SMALL, World
 
 EXAMPLES = settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 
