@@ -1,10 +1,9 @@
-"""Managed clusters inside a `World`, formed by the orders that the operator gives, and the clients that use
-them.
+"""Managed clusters inside a `World`, and the clients that use them.
 
-`Shards` is the stage of the properties: it forms a cluster of `shards` masters with `replicas` each,
-tells who serves, writes through clients that follow MOVED as cluster clients do, and reads everything
-back at the end. Two invariants are watched after every single event: no two nodes claim one slot under
-one config epoch, and a node without a role serves nothing.
+`Stage` is what every property needs: it tells who serves, writes through clients that follow MOVED as cluster
+clients do, and reads everything back at the end. `Shards` is a cluster of fixed addresses, formed by the
+orders that the operator gives, and then left to itself; `managed.Managed` is one with an operator and
+Kubernetes around it. The invariants of `invariants.py` are watched after every single event.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from redoubt.cluster.cluster import Cluster
 from redoubt.cluster.slots import key_slot
 from redoubt.resp.decoder import NeedMore, ReplyDecoder
 from redoubt.resp.replies import ErrorReply, Reply, encode_command
+from tests.sim.invariants import Invariants
 from tests.sim.world import CLIENT_PORT, End, Host, World
 
 SLOTS = 16384
@@ -61,53 +61,18 @@ class Client:
         return replies[0] if replies else None
 
 
-class Shards:
-    """A managed cluster in a world."""
+class Stage:
+    """A managed cluster in a world, whoever formed it."""
 
-    def __init__(self, seed: int, shards: int, replicas: int, **config: str) -> None:
+    def __init__(self, seed: int, shards: int) -> None:
         self.world = World(seed)
         self.client = Client(self.world)
         self.shards = shards
-        self.lease = 1
-        self.members: list[list[str]] = []
+        # Addresses of the members of each shard.
+        self.members: list[list[str]] = [[] for _ in range(shards)]
         self.acknowledged: dict[str, bytes] = {}
         self._serial = 0
-        for shard in range(shards):
-            addresses = [f"10.0.{shard}.{member + 1}" for member in range(replicas + 1)]
-            self.members.append(addresses)
-            for address in addresses:
-                self.world.add(
-                    address, await_role="yes", cluster_node_timeout=str(NODE_TIMEOUT_MS), **MANAGED, **config
-                )
-        self._form()
-        self.world.watchers.append(no_slot_has_two_owners_in_one_epoch)
-        self.world.watchers.append(nobody_serves_without_a_role)
-
-    def _form(self) -> None:
-        width = SLOTS // self.shards
-        self.world.run(10)
-        for shard, (master, *_replicas) in enumerate(self.members):
-            last = SLOTS - 1 if shard == self.shards - 1 else (shard + 1) * width - 1
-            self.must(master, "CLUSTER", "SET-CONFIG-EPOCH", shard + 1)
-            self.must(master, "REDOUBT", "ROLE", "MASTER", 0, self.lease)
-            self.must(master, "CLUSTER", "ADDSLOTSRANGE", shard * width, last)
-        first = self.members[0][0]
-        for address in self.addresses()[0:]:
-            if address != first:
-                self.must(first, "CLUSTER", "MEET", address, CLIENT_PORT)
-        everyone = len(self.addresses())
-        self.world.run_until(
-            lambda: all(
-                len(self.cluster(a).topology.nodes) == everyone and self.knows_all(a)
-                for a in self.addresses()
-            ),
-            20_000,
-            "everybody has met",
-        )
-        for master, *replicas in self.members:
-            for replica in replicas:
-                self.must(replica, "REDOUBT", "ROLE", "REPLICA", 0, self.lease, self.node_id(master))
-        self.wait_healthy()
+        self.invariants = Invariants(self.world)
 
     # Looking.
 
@@ -116,6 +81,10 @@ class Shards:
 
     def host(self, address: str) -> Host:
         return self.world.hosts[address]
+
+    def is_running(self, address: str) -> bool:
+        host = self.world.hosts.get(address)
+        return host is not None and host.node is not None
 
     def cluster(self, address: str) -> Cluster:
         node = self.host(address).node
@@ -131,8 +100,8 @@ class Shards:
         return all(node.is_known for node in self.cluster(address).topology.nodes.values())
 
     def is_serving_master(self, address: str) -> bool:
-        host = self.host(address)
-        if host.node is None or host.is_frozen:
+        host = self.world.hosts.get(address)
+        if host is None or host.node is None or host.is_frozen:
             return False
         cluster = self.cluster(address)
         return cluster.role.is_assigned and cluster.topology.myself.is_voter
@@ -155,7 +124,7 @@ class Shards:
             for address in members:
                 if address in masters:
                     continue
-                if self.host(address).node is None or self.host(address).is_frozen:
+                if not self.is_running(address) or self.host(address).is_frozen:
                     return False
                 cluster = self.cluster(address)
                 replication = cluster.state.replication
@@ -226,8 +195,50 @@ class Shards:
         return missing
 
 
+class Shards(Stage):
+    """A cluster of fixed addresses, formed by orders; nobody looks after it."""
+
+    def __init__(self, seed: int, shards: int, replicas: int, **config: str) -> None:
+        super().__init__(seed, shards)
+        self.lease = 1
+        for shard in range(shards):
+            self.members[shard] = [f"10.0.{shard}.{member + 1}" for member in range(replicas + 1)]
+            for address in self.members[shard]:
+                self.world.add(address, **{**MANAGED, **config})
+        self._form()
+        self.invariants.watch()
+
+    def _form(self) -> None:
+        width = SLOTS // self.shards
+        self.world.run(10)
+        for shard, (master, *_replicas) in enumerate(self.members):
+            last = SLOTS - 1 if shard == self.shards - 1 else (shard + 1) * width - 1
+            self.must(master, "CLUSTER", "SET-CONFIG-EPOCH", shard + 1)
+            self.must(master, "REDOUBT", "ROLE", "MASTER", 0, self.lease)
+            self.must(master, "CLUSTER", "ADDSLOTSRANGE", shard * width, last)
+        first = self.members[0][0]
+        for address in self.addresses()[0:]:
+            if address != first:
+                self.must(first, "CLUSTER", "MEET", address, CLIENT_PORT)
+        everyone = len(self.addresses())
+        self.world.run_until(
+            lambda: all(
+                len(self.cluster(a).topology.nodes) == everyone and self.knows_all(a)
+                for a in self.addresses()
+            ),
+            20_000,
+            "everybody has met",
+        )
+        for master, *replicas in self.members:
+            for replica in replicas:
+                self.must(replica, "REDOUBT", "ROLE", "REPLICA", 0, self.lease, self.node_id(master))
+        self.wait_healthy()
+
+
 # What the operator sets on every server.
 MANAGED = {
+    "await_role": "yes",
+    "cluster_node_timeout": str(NODE_TIMEOUT_MS),
     "cluster_allow_replica_migration": "no",
     "cluster_replica_validity_factor": "0",
     "cluster_require_full_coverage": "no",
@@ -235,26 +246,3 @@ MANAGED = {
     "repl_backlog_ttl": "0",
     "protected_mode": "no",
 }
-
-
-def no_slot_has_two_owners_in_one_epoch(world: World) -> None:
-    """Assert that no two running nodes claim one slot under one config epoch."""
-    claims: dict[int, tuple[str, int]] = {}
-    for address, host in world.hosts.items():
-        cluster = host.node.state.cluster if host.node is not None else None
-        if not isinstance(cluster, Cluster) or not cluster.topology.myself.is_voter:
-            continue
-        myself = cluster.topology.myself
-        other, slots = claims.get(myself.config_epoch, ("", 0))
-        assert not slots & myself.slots, f"{address} and {other} claim one slot under {myself.config_epoch}"
-        claims[myself.config_epoch] = (address, slots | myself.slots)
-
-
-def nobody_serves_without_a_role(world: World) -> None:
-    """Assert that a node that waits for its role refuses data commands."""
-    from redoubt.session import GATE_AWAITING
-
-    for host in world.hosts.values():
-        cluster = host.node.state.cluster if host.node is not None else None
-        if host.node is not None and isinstance(cluster, Cluster) and not cluster.role.is_assigned:
-            assert host.node.state.gates & GATE_AWAITING

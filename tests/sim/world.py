@@ -86,7 +86,7 @@ class Host:
         self.listening: set[int] = set()
         self.ends: list[End] = []
         self.is_frozen = False
-        self.is_busy_until_ms = 0
+        self.tickers = 0  # thawing begins a new series of ticks; the older one ends
         self.deferred: list[Callable[[], None]] = []
         self.exit_code: int | None = None
 
@@ -98,21 +98,37 @@ class World:
         self.random = Random(seed)
         self.now_ms = start_ms
         self.hosts: dict[str, Host] = {}
+        # Every disk that can still be started from, also while nothing is mounted.
+        self.disks: list[dict[str, bytes]] = []
         self.cuts: set[frozenset[str]] = set()
         self.held: list[tuple[frozenset[str], Callable[[], None]]] = []
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
         self._sequence = 0
         # Called with the world after every event: the invariants that must never break, not even briefly.
         self.watchers: list[Callable[[World], None]] = []
+        # Told of each process that has ended.
+        self.exit_listeners: list[Callable[[Host], None]] = []
 
     # -- hosts and faults
 
     def add(self, address: str, **config: str) -> Host:
         """Create a host and start its process; directive names are given with underscores."""
-        directives = {name.replace("_", "-"): value for name, value in config.items()}
-        self.hosts[address] = Host(address, directives)
+        host = self.place(address, {name.replace("_", "-"): value for name, value in config.items()}, {})
         self.start(address)
-        return self.hosts[address]
+        return host
+
+    def place(self, address: str, directives: dict[str, str], disk: dict[str, bytes]) -> Host:
+        """Create a host with a disk, on which nothing runs yet."""
+        host = Host(address, directives)
+        host.disk = disk
+        self.hosts[address] = host
+        if not any(known is disk for known in self.disks):
+            self.disks.append(disk)
+        return host
+
+    def discard(self, disk: dict[str, bytes]) -> None:
+        """Take a disk away for ever."""
+        self.disks = [known for known in self.disks if known is not disk]
 
     def start(self, address: str) -> None:
         """Start the process of a host on whatever its disk holds."""
@@ -147,10 +163,35 @@ class World:
         ends, host.ends = host.ends, []
         for end in ends:
             self._end_stream(end)
+        for listener in self.exit_listeners:
+            listener(host)
+
+    def terminate(self, address: str) -> None:
+        """Ask the process to end (SIGTERM)."""
+        host = self.hosts[address]
+        incarnation = host.incarnation
+
+        def deliver() -> None:
+            if host.node is None or host.incarnation != incarnation:
+                return
+            if host.is_frozen:
+                host.deferred.append(deliver)
+                return
+            host.node.begin_shutdown(None, False, False, self.now_ms)
+            self._turn(host)
+
+        self.after(0, deliver)
+
+    def vanish(self, address: str) -> None:
+        """Take a host away with its machine: no stream ends, no connection is refused, nothing answers."""
+        host = self.hosts.pop(address)
+        host.node = None
+        host.listening = set()
+        host.ends = []
 
     def lose_disk(self, address: str) -> None:
         """Forget every file of a host (a pod without a volume that was replaced)."""
-        self.hosts[address].disk = {}
+        self.hosts[address].disk.clear()
 
     def freeze(self, address: str) -> None:
         """Stop the process without ending it (SIGSTOP); its kernel goes on accepting."""
@@ -207,9 +248,13 @@ class World:
 
     def _schedule_tick(self, host: Host) -> None:
         incarnation = host.incarnation
+        host.tickers += 1
+        ticker = host.tickers
 
         def tick() -> None:
             if host.node is None or host.incarnation != incarnation or host.is_frozen:
+                return
+            if host.tickers != ticker:
                 return
             host.node.tick(self.now_ms)
             self._turn(host)
@@ -442,8 +487,8 @@ class World:
 
     def connect(self, address: str) -> End | None:
         """Open a client connection to a host; None if it is refused."""
-        target = self.hosts[address]
-        if target.node is None or LISTEN_CLIENT not in target.listening:
+        target = self.hosts.get(address)
+        if target is None or target.node is None or LISTEN_CLIENT not in target.listening:
             return None
         near, far = End(None, None), End(target, None)
         Stream(near, far)
