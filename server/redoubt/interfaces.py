@@ -68,8 +68,8 @@ class Link:
         self.closes_after_flush = False
         # The stream has ended or a Close effect is under way: nothing more is read or written.
         self.is_closed = False
-        # Bytes handed over but not yet taken by the peer's kernel: the runtime's buffer plus SIOCOUTQ,
-        # sampled after each write that was partial and at every tick.
+        # Bytes handed over but never sent: the runtime's buffer and the kernel's (SIOCOUTQNSD), sampled after
+        # each write that was partial, each write to a replica, and at every tick.
         self.unsent_bytes = 0
         # Set by the receiver to make the runtime stop reading (a blocked or throttled client).
         self.is_paused = False

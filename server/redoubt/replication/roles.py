@@ -23,7 +23,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from redoubt.hooks import ReplicationHook
-from redoubt.interfaces import FindFiles, RemoveFile
+from redoubt.interfaces import LANE_CLIENT, FindFiles, RemoveFile
 from redoubt.replication.backlog import Backlog
 from redoubt.replication.discard import Discard
 from redoubt.replication.diverged import PREFIX, DivergedCopy, KeptFiles
@@ -67,6 +67,8 @@ class Replication(ReplicationHook):
         self._was_synced = False
         # Some replica has followed us under the present name of the history.
         self.is_name_known = False
+        # The replies of this and earlier turns wait for replicas' links.
+        self._is_holding = False
         # We have neither made history nor copied any: there is nothing that could be continued.
         self.is_new = True
         # Commands of the history that failed here; see `redoubt.replication.replica`.
@@ -141,12 +143,24 @@ class Replication(ReplicationHook):
         """Say whether too few replicas have been sent everything for the promise of min-replicas-to-write.
 
         Without enough good replicas writes are refused and nothing is promised: then no reply may wait, or
-        nobody could even be told, nor ask with INFO what is wrong.
+        nobody could even be told, nor ask with INFO what is wrong. What waited until then would be a promise
+        that is not kept: those clients are closed instead, and know no more than is true.
         """
         wanted = self.state.config.min_replicas_to_write
         if wanted == 0 or self.is_replica:
+            self._is_holding = False
             return False
-        return self.master.good_count() >= wanted > self.master.sent_count()
+        is_promising = self.master.good_count() >= wanted
+        if self._is_holding and not is_promising:
+            self._break_promise()
+        self._is_holding = is_promising and self.master.sent_count() < wanted
+        return self._is_holding
+
+    def _break_promise(self) -> None:
+        """Close the clients whose replies have waited for replicas that are not good any more."""
+        for link in self.state.dirty_lanes[LANE_CLIENT]:
+            link.out.clear()
+            self.state.close(link)
 
     def session_closed(self, ctx: Session) -> None:
         """Take note that the link of a replica has ended."""

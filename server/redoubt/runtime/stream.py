@@ -17,12 +17,14 @@ import struct
 from fcntl import ioctl
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from redoubt.interfaces import Link
+from redoubt.interfaces import LANE_REPLICA, Link
 
 if TYPE_CHECKING:
     from redoubt.runtime.loop import Runtime
 
-SIOCOUTQ: Final = 0x5411  # Linux: bytes in the send queue that the peer's kernel has not acknowledged
+# Linux: bytes in the send queue that have never been sent. What has been sent and not acknowledged does not
+# count: it arrives without this process, and delayed acknowledgements would make it look unsent for 40 ms.
+SIOCOUTQNSD: Final = 0x894B
 
 
 class Stream:
@@ -148,6 +150,8 @@ class Stream:
                 self.give_up_writing()
                 return
             if taken == size:
+                if link.lane == LANE_REPLICA:
+                    self.sample()  # the promise to the clients of this turn depends on it
                 return
             self.transport.write(memoryview(data)[taken:])
         else:
@@ -168,11 +172,11 @@ class Stream:
             self.abort()
 
     def sample(self) -> None:
-        """Measure what has not reached the peer's kernel: the transport's buffer and the socket's queue."""
+        """Measure what has not been sent: the transport's buffer and the rest of the socket's queue."""
         link = self.link
         if link is None or self.descriptor < 0:
             return
-        queued = ioctl(self.descriptor, SIOCOUTQ, b"\0\0\0\0")
+        queued = ioctl(self.descriptor, SIOCOUTQNSD, b"\0\0\0\0")
         in_kernel = cast("int", struct.unpack("i", queued)[0])
         link.unsent_bytes = self.transport.get_write_buffer_size() + in_kernel
 
