@@ -1,17 +1,20 @@
 """The closed set of things that the operator can do, each with the reason why it is done now.
 
-An action is one idempotent effect: repeated after a crash it does no harm, and it carries what fences it
-(uid and resourceVersion for the API; the config epoch seen and the lease transitions for servers).
-`because` is the one text that logs, Events and tests share. `shard` is the lane: the actions of one lane
-are executed in order, and the first that fails ends its lane for this round; lanes are independent of each
-other, so that one bad shard does not stop the others. Lane None is the cluster as a whole.
+An action is one idempotent effect: repeated after a crash it does no harm, and it carries what fences it (uid
+and resourceVersion for the API; the config epoch seen and the lease transitions for servers). `because` is
+the one text that logs, Events and tests share.
+
+Actions of one lane (`lane_of`) are executed in order, and the first that fails ends its lane for this round;
+lanes are independent of each other. A shard has one lane for its objects and one for its servers, so that
+neither a bad shard nor a refused pod (a quota) keeps a failover from happening. Shard None is the cluster as
+a whole.
 
 Made by the planner, carried out by execute.py. Nothing here knows a client.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from redoubt_operator.observation import Manifest, SlotRange
 
@@ -271,6 +274,28 @@ Action: TypeAlias = (
     | SetConfig
     | RecordEvent
 )
+
+
+Lane: TypeAlias = tuple[Literal["objects", "servers", "people"], int | None]
+
+_OBJECTS: Final = (
+    ApplyObject,
+    CreateSecret,
+    CreateClaim,
+    CreatePod,
+    DeletePod,
+    DeleteClaim,
+    DeleteBudget,
+    LabelPod,
+    PatchClaim,
+)
+
+
+def lane_of(action: Action) -> Lane:
+    """The lane in which an action is executed; see the module's docstring."""
+    if isinstance(action, RecordEvent):
+        return ("people", None)
+    return ("objects" if isinstance(action, _OBJECTS) else "servers", action.shard)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ from redoubt_operator.actions import (
     Forget,
     Handover,
     LabelPod,
+    Lane,
     Meet,
     PatchClaim,
     RaiseLease,
@@ -46,6 +47,7 @@ from redoubt_operator.actions import (
     SetConfig,
     SetConfigEpoch,
     Target,
+    lane_of,
 )
 from redoubt_operator.events import Recorder
 from redoubt_operator.kube import BUDGETS, CLAIMS, PODS, ApiError, Kube
@@ -116,12 +118,12 @@ class Executor:
     async def run(self, actions: Sequence[Action], look: Look) -> list[Failure]:
         """Carry out the actions lane by lane; returns those that failed."""
         supplies: list[list[Action]] = []
-        lanes: dict[int | None, list[Action]] = {}
+        lanes: dict[Lane, list[Action]] = {}
         for action in actions:
             if isinstance(action, ApplyObject | CreateSecret) and action.shard is None:
                 supplies.append([action])
             else:
-                lanes.setdefault(action.shard, []).append(action)
+                lanes.setdefault(lane_of(action), []).append(action)
         gate = asyncio.Semaphore(LANES_AT_ONCE_MAX)
 
         async def run_gated(lane: Sequence[Action]) -> Failure | None:

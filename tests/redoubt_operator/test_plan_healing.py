@@ -14,6 +14,7 @@ from redoubt_operator.actions import (
     Meet,
     RaiseLease,
     RecordEvent,
+    lane_of,
 )
 from redoubt_operator.observation import Phase, Role
 from redoubt_operator.plan import plan
@@ -369,3 +370,11 @@ def test_a_member_that_follows_another_master_is_told():
     server = world.hosts["demo-0-1"].server
     server.master_id = "id-elsewhere"
     assert [one.target.pod for one in kinds(look(world), AssignReplica)] == ["demo-0-1"]
+
+
+def test_a_pod_that_cannot_be_created_keeps_no_failover_from_happening():
+    world = running(elects=False)
+    world.delete("demo-0-0", is_forced=True)
+    wanted = look(world)
+    [create], [promote] = kinds(wanted, CreatePod), kinds(wanted, ForceFailover, AssignMaster)
+    assert (lane_of(create), lane_of(promote)) == (("objects", 0), ("servers", 0))

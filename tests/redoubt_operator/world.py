@@ -14,7 +14,7 @@ from typing import Any
 
 from redoubt_operator import actions as do
 from redoubt_operator import directives, names
-from redoubt_operator.actions import Action, Plan
+from redoubt_operator.actions import Action, Lane, Plan, lane_of
 from redoubt_operator.observation import (
     AuthSecret,
     Claim,
@@ -199,15 +199,15 @@ class World:
 
     def apply(self, wanted: Iterable[Action]) -> None:
         """Carry out actions lane by lane, in order; a refusal ends its lane."""
-        ended: set[int | None] = set()
+        ended: set[Lane] = set()
         for action in wanted:
-            if action.shard in ended:
+            if lane_of(action) in ended:
                 continue
             self.log.append(action)
             try:
                 self._act(action)
             except Refusal:
-                ended.add(action.shard)
+                ended.add(lane_of(action))
 
     def _act(self, action: Action) -> None:
         match action:
