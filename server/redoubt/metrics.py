@@ -27,9 +27,12 @@ _SAMPLES_PER_PIECE: Final = 100
 
 
 class Sample:
-    """One value of a family; `labels` as `labels()` writes them."""
+    """One value of a family; `labels` as `labels()` writes them.
 
-    def __init__(self, family: Family, value: float, labels: str = "", suffix: str = "") -> None:
+    An int stays an int: annotated as float alone, the compiled build would make a float of it.
+    """
+
+    def __init__(self, family: Family, value: int | float, labels: str = "", suffix: str = "") -> None:
         self.family = family
         self.value = value
         self.labels = labels
@@ -45,7 +48,7 @@ class Family:
         self.doc = doc
         self.header = f"# HELP {name} {doc}\n# TYPE {name} {kind}\n"
 
-    def sample(self, value: float, labels: str = "") -> Sample:
+    def sample(self, value: int | float, labels: str = "") -> Sample:
         """Make one sample; labels come from `labels()`."""
         return Sample(self, value, labels)
 
@@ -93,7 +96,7 @@ def _escaped(value: str) -> str:
 
 
 def distribution(
-    family: Family, bounds: list[float], counts: list[int], total: float, own: str
+    family: Family, bounds: list[float], counts: list[int], total: int | float, own: str
 ) -> list[Sample]:
     """Make the samples of one histogram; `counts`: by bucket, the last one above all bounds."""
     samples = []

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mypy_extensions import mypyc_attr
+
 from redoubt.data.table import Bucket, Table
 from redoubt.data.text import Value
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from redoubt.data.keyspace import Keyspace
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class SnapshotCursor:
     """One snapshot of one keyspace. Created by its user, who calls `advance` until it returns False."""
 

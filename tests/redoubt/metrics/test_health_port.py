@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -124,30 +125,39 @@ def test_every_family_stands_once_with_its_samples_together(harness: Harness) ->
     assert set(headers) <= set(metrics.FAMILIES)
 
 
+@contextmanager
+def collectors(instead: list[Any]) -> Iterator[None]:
+    """Have these supply the samples. The list itself changes: a compiled module does not look its name up."""
+    before = list(metrics._COLLECTORS)
+    metrics._COLLECTORS[:] = instead
+    try:
+        yield
+    finally:
+        metrics._COLLECTORS[:] = before
+
+
 def test_a_scrape_that_names_families_gets_only_these_and_asks_only_their_suppliers(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch
+    harness: Harness,
 ) -> None:
     asked = []
     watched = [
         (lambda state, collect=collect, names=names: (asked.append(names), collect(state))[1], names)
         for collect, names in metrics._COLLECTORS
     ]
-    monkeypatch.setattr(metrics, "_COLLECTORS", watched)
-    _, body = get(harness, "/metrics?name[]=redis_up&name[]=redis_memory_max_bytes")
+    with collectors(watched):
+        _, body = get(harness, "/metrics?name[]=redis_up&name[]=redis_memory_max_bytes")
     lines = [line for line in body.splitlines() if not line.startswith("#")]
     assert lines == ["redis_up 1", "redis_memory_max_bytes 0"]
     assert len(asked) == 2
 
 
-def test_a_supplier_that_fails_is_answered_and_the_port_lives(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_supplier_that_fails_is_answered_and_the_port_lives(harness: Harness) -> None:
     def broken(state: Any) -> list[metrics.Sample]:
         raise ValueError("broken")
 
-    monkeypatch.setattr(metrics, "_COLLECTORS", [(broken, ["redis_up"])])
-    assert get(harness, "/metrics")[0] == 500
-    assert get(harness, "/livez")[0] == 200
+    with collectors([(broken, ["redis_up"])]):
+        assert get(harness, "/metrics")[0] == 500
+        assert get(harness, "/livez")[0] == 200
 
 
 def test_labels_are_escaped() -> None:
