@@ -72,6 +72,22 @@ class Snapshot:
         self.pending_bytes = 0
         return chunks
 
+    def take_some(self, bytes_wanted: int) -> list[bytes]:
+        """Take away the oldest chunks until they make up `bytes_wanted`; the rest stays pending."""
+        if self.pending_bytes <= bytes_wanted:
+            return self.take()
+        count = 0
+        taken_bytes = 0
+        for chunk in self.chunks:
+            if taken_bytes >= bytes_wanted:
+                break
+            count += 1
+            taken_bytes += len(chunk)
+        chunks = self.chunks[:count]
+        del self.chunks[:count]
+        self.pending_bytes -= taken_bytes
+        return chunks
+
     def give_up(self) -> None:
         """Release the databases; nothing more will be written. Idempotent, also after the end."""
         for cursor in self._cursors:

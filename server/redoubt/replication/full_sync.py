@@ -4,7 +4,8 @@ The snapshot is taken without a fork and goes straight to the links, closed by a
 (`$EOF:`), since its size is not known before. It is fed in slices: a new one only when every link has taken
 the last one nearly whole, so that a slow replica costs no memory. What does cost memory is writing: buckets
 that change are written early, and the history since the snapshot waits for each replica. Both count against
-client-output-buffer-limit of the class replica, and a replica beyond it is dropped, as in Redis.
+client-output-buffer-limit of the class replica, and a replica beyond it is dropped, as in Redis. Under
+maxmemory clients' writes wait before that (`redoubt.replication.sync_memory`).
 
 A replica that knows no mark (older than Redis 2.8.18) is sent the snapshot's size first; for it alone the
 whole snapshot is gathered in memory.
@@ -71,19 +72,21 @@ class FullSync:
             return
         self.progressed_ms = now_ms
         self.snapshot.advance(SLICE_BYTES)
-        data = b"".join(self.snapshot.take())
+        # What a burst of writes has made appear is not joined at once: that would double it.
+        data = b"".join(self.snapshot.take_some(UNSENT_BYTES_MAX))
+        is_last = self.snapshot.is_done and not self.snapshot.pending_bytes
         self.sent_bytes += len(data)
         if not self.is_marked:
             self._gathered.append(data)
-            if not self.snapshot.is_done:
+            if not is_last:
                 return
             data = b"".join(self._gathered)
             data = b"$%d\r\n" % len(data) + data
-        elif self.snapshot.is_done:
+        elif is_last:
             data += self.mark
         for peer in self.peers:
             peer.send(data)
-        if self.snapshot.is_done:
+        if is_last:
             self._end()
 
     def pending_bytes(self) -> int:

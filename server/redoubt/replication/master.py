@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Final
 
 from redoubt.blocking import Waiter
 from redoubt.replication.full_sync import FullSync
-from redoubt.replication.peer import ONLINE, SENDING, SERVED, WAITING, Peer
+from redoubt.replication.peer import ONLINE, SENDING, WAITING, Peer, silent_ms
+from redoubt.replication.sync_memory import SyncMemory
 from redoubt.resp.replies import ErrorReply, Reply
 from redoubt.session import Session
 
@@ -68,6 +69,7 @@ class Master:
         self.introduced: dict[int, Peer] = {}
         self.syncs: list[FullSync] = []
         self.waiters: list[WaitForReplicas] = []
+        self.sync_memory = SyncMemory(self.state)
         self.pinged_ms = self.state.now_ms
         self.kept_alive_ms = 0
         # Since when nobody follows us (0: somebody does, or nobody ever did).
@@ -185,6 +187,7 @@ class Master:
         """Begin and feed full syncs, keep links alive, drop replicas that are silent or too slow."""
         self._begin_due_syncs(now_ms)
         self._feed_syncs(now_ms)
+        self.sync_memory.tick(self.peers, now_ms)
         config = self.state.config
         for peer in list(self.peers):
             if peer.session.is_closed:
@@ -193,7 +196,7 @@ class Master:
                 log.warning("Replica %s is over client-output-buffer-limit", peer.name())
                 self.state.statistics.output_limit_disconnections += 1
                 self.state.close(peer.session)
-            elif self._silent_ms(peer, now_ms) > config.repl_timeout * 1000:
+            elif silent_ms(peer, now_ms) > config.repl_timeout * 1000:
                 log.warning("Disconnecting timedout replica %s", peer.name())
                 self.state.close(peer.session)
         if now_ms - self.kept_alive_ms >= KEEPALIVE_MS:
@@ -263,20 +266,10 @@ class Master:
                 self.waiters.remove(waiter)
                 self.state.blocking.unblock(waiter.ctx, count)
 
-    def _silent_ms(self, peer: Peer, now_ms: int) -> int:
-        """Return for how long nothing has been heard of a replica, or its full sync has stood still."""
-        if peer.sync is not None:
-            return now_ms - peer.sync.progressed_ms
-        if peer.state in (WAITING, SERVED) or peer.is_silent:
-            return 0
-        # One that loads its copy sends empty lines instead of acknowledgements.
-        heard_ms = peer.session.active_ms if peer.state == SENDING else 0
-        return now_ms - max(peer.ack_ms, heard_ms)
-
     def _is_over_limit(self, peer: Peer, now_ms: int) -> bool:
         """Compare what we hold for a replica with the limit; the link alone is looked at by the node."""
         limit = self.state.config.client_output_buffer_limit["replica"]
-        held = peer.buffered_bytes() + (peer.sync.pending_bytes() if peer.sync is not None else 0)
+        held = peer.unsent_bytes() + peer.held_for_copy_bytes()
         # The backlog is held anyway: a limit below its size would drop a replica for what costs nothing.
         backlog_bytes = self.state.config.repl_backlog_size
         if 0 < max(limit.hard_bytes, backlog_bytes if limit.hard_bytes else 0) < held:

@@ -67,9 +67,9 @@ class Peer:
             waiting += len(piece)
         return waiting + session.unsent_bytes
 
-    def buffered_bytes(self) -> int:
-        """Count everything that we hold in memory for it alone or with others."""
-        return self.unsent_bytes() + self.queue_bytes
+    def held_for_copy_bytes(self) -> int:
+        """Count what writes during its full sync make us hold: buckets written early, and the history."""
+        return self.queue_bytes + (self.sync.pending_bytes() if self.sync is not None else 0)
 
     def send(self, data: bytes) -> None:
         """Write to its link at the end of this turn."""
@@ -81,3 +81,14 @@ class Peer:
         session.is_replica = True
         session.lane = LANE_REPLICA
         session.client_class = CLASS_REPLICA
+
+
+def silent_ms(peer: Peer, now_ms: int) -> int:
+    """Return for how long nothing has been heard of a replica, or its full sync has stood still."""
+    if peer.sync is not None:
+        return now_ms - peer.sync.progressed_ms
+    if peer.state in (WAITING, SERVED) or peer.is_silent:
+        return 0
+    # One that loads its copy sends empty lines instead of acknowledgements.
+    heard_ms = peer.session.active_ms if peer.state == SENDING else 0
+    return now_ms - max(peer.ack_ms, heard_ms)
