@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from devcluster.deployment import Deployment
+from devcluster.faults import Fault
 from tests.e2e.conftest import RESOURCES
 
 pytestmark = pytest.mark.cluster
@@ -39,7 +42,10 @@ def test_a_roll_loses_no_write(deployment: Deployment, shards: int, replicas: in
     print(f"{shards} x {1 + replicas}: longest gap {writer.longest_gap_s:.3f} s, refusals {writer.refusals}")
 
 
-def test_a_lone_master_leaves_a_cordoned_node_with_its_data(deployment: Deployment) -> None:
+def test_a_lone_master_leaves_a_cordoned_node_with_its_data(
+    deployment: Deployment, needs: Callable[..., None]
+) -> None:
+    needs(Fault.LOSE_NODE)  # stands for: more than one node
     deployment.apply(shards=1, replicasPerShard=0, resources=RESOURCES)
     deployment.wait_ready()
     node = deployment.master_of(0)["spec"]["nodeName"]
