@@ -7,7 +7,7 @@
 #   docker build --target operator -t redoubt-operator:0.1.0 .
 # BASE      any Debian-like image with apt, or with python3 >= 3.11, its headers, pip, venv and a C compiler in it
 # REVISION  the abbreviated commit, for `redoubt-server --version` (the build sees no .git)
-# OPT_LEVEL of the C compiler; 1 builds in a third of the time
+# OPT_LEVEL of the C compiler; 1 builds in two thirds of the time
 
 ARG BASE=python:3.11-slim-bookworm
 
@@ -32,7 +32,7 @@ COPY operator operator
 
 FROM tools AS compiled
 ARG REVISION=00000000
-ARG OPT_LEVEL=3
+ARG OPT_LEVEL=2
 RUN REDOUBT_REVISION=${REVISION} REDOUBT_MYPYC=1 REDOUBT_OPT_LEVEL=${OPT_LEVEL} \
     venv/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
  && venv/bin/pip --python /opt/redoubt-server/bin/python install --no-deps dist/*.whl
