@@ -153,6 +153,9 @@ class ClusterHook:
     def master_link_ended(self, now_ms: int) -> None:
         """Take note that everything our master has sent us is applied: its stream has ended."""
 
+    def history_applied(self, now_ms: int) -> None:
+        """Take note that, as a replica, we have our master's data up to a later place, or at all."""
+
     def start(self, now_ms: int) -> None:
         """Begin, once the configuration is read and before the first connection."""
 

@@ -120,11 +120,12 @@ class Managed(Stage):
         return True
 
     def expose(self, addresses: list[str]) -> None:
-        """Note the keys that nobody holds once the processes at these addresses are gone."""
+        """Note the keys that nobody holds once these processes, and all that terminate, are gone."""
+        leaving = [one.address for one in self.kubernetes.pods.values() if one.pod.is_terminating]
         keyspaces = [
             host.node.state.keyspaces[0]
             for address, host in self.world.hosts.items()
-            if address not in addresses and host.node is not None
+            if address not in [*addresses, *leaving] and host.node is not None
         ]
         for key in self.acknowledged:
             if not any(keyspace.lookup(key.encode(), 0) is not None for keyspace in keyspaces):

@@ -3,8 +3,9 @@ smaller.
 
 A schedule is a list of `Step`s, drawn from a seed by `draw` and carried out by `play`. Steps name their
 victims by place ("the master of shard 1", "the second replica of shard 0"), not by address, so that a
-schedule with some steps taken out still means something; a step whose victim is not there does nothing. After the last
-step all faults end, and then the cluster must become healthy by itself, with everything that was promised.
+schedule with some steps taken out still means something; a step whose victim is not there does nothing.
+After the last step all faults end, and then the cluster must become healthy by itself, with everything that
+was promised.
 
 A failure prints the seed, the shape and the steps; `python -m tests.sim.schedules KIND SEED` plays it again
 and takes steps out as long as it still fails.
@@ -129,8 +130,7 @@ class Play:
                 self.world.thaw(placed.address)
             if placed.pod.node in self.kubernetes.nodes:
                 self.kubernetes.release(placed.pod.name)
-        if all(operator.is_stopped for operator in self.stage.operators):
-            self.stage.lead()
+        self._lead_if_none()
 
     def _write(self, shard: int, count: int) -> None:
         wanted = self.replicas if self.kind.waits_for_all else min(self.replicas, 1)
@@ -237,7 +237,8 @@ class Play:
         self.world.after(duration_ms, thaw)
 
     def _lead_if_none(self) -> None:
-        if all(operator.is_stopped for operator in self.stage.operators):
+        # An older one that goes on beside it is refused by the servers.
+        if self.stage.operator.is_stopped:
             self.stage.lead()
 
 

@@ -84,6 +84,7 @@ class Cluster(ClusterHook):
         self.published: Callable[[bytes, bytes, bool], None] | None = None
         self._routed = (-1, False, False)
         self._seen_changes = 0
+        self._was_synced = False
 
     # Facts.
 
@@ -143,6 +144,13 @@ class Cluster(ClusterHook):
         self.election.tick_if_comparing(now_ms)
         self.settle(now_ms)
 
+    def history_applied(self, now_ms: int) -> None:
+        if not self._was_synced:
+            self._tell_synced(now_ms)
+        if self.handover.final_offset >= 0:
+            self.handover.check_offset(now_ms)
+            self.settle(now_ms)
+
     def tick(self, now_ms: int) -> None:
         """Do what time demands; called every 100 ms, sooner if `next_tick_ms` asks."""
         if self.watch.stood_still(now_ms):
@@ -179,12 +187,21 @@ class Cluster(ClusterHook):
             bar = "this node is about to exit"
         elif self.state.config.await_role and not self.state.replication.is_synced:
             bar = "its copy is not complete"
+        if not self.state.replication.is_synced:
+            self._was_synced = False
         self.election.bar = bar
         myself = self.topology.myself
         is_barred = bool(bar) or self.state.config.cluster_replica_no_failover
         if is_barred != bool(myself.flags & flag.NOFAILOVER):
             myself.flags ^= flag.NOFAILOVER
             self.file.mark()
+
+    def _tell_synced(self, now_ms: int) -> None:
+        """Let everybody know at once that our copy is complete: a master that leaves chooses by it."""
+        self._was_synced = self.state.replication.is_synced
+        if self._was_synced and self.topology.myself.is_replica:
+            self._bar_failover()
+            self.gossip.announce(now_ms)
 
     # Settling.
 
@@ -193,6 +210,7 @@ class Cluster(ClusterHook):
         if self.roles.changes != self._seen_changes:
             self._seen_changes = self.roles.changes
             self.handover.cancel()
+            self._was_synced = False
             if self.topology.myself.is_replica:
                 self.watch.trust()
             # Everybody hears of it now: who does not know whose replica this is could not elect it.

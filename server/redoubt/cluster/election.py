@@ -256,8 +256,14 @@ class Election:
     # Winning.
 
     def voted(self, voter: ClusterNode, message: Message, now_ms: int) -> None:
-        """Count a vote; the majority promotes us."""
+        """Count a vote; the majority promotes us.
+
+        A vote that is read after the election's time counts no more: this process may have been frozen since
+        it asked, and its master, which had time to return, may have taken writes.
+        """
         if self.phase != ASKING or not voter.is_voter or message.current_epoch < self.epoch:
+            return
+        if now_ms - self._since_ms >= self._retry_ms():
             return
         if voter.node_id not in self.votes:
             self.votes.append(voter.node_id)

@@ -126,6 +126,8 @@ class ClusterEvents(BusHandler):
         node.ping_sent_ms = 0
         if not message.mark_flags & messages.MARK_STALE_CLAIM:
             node.answered_ms = max(node.answered_ms, sent_ms)
+        if cluster.topology.myself.master is node:
+            cluster.handover.master_answered(message, sent_ms, now_ms)
         self._take(node, message, now_ms)
         cluster.failures.answered(node, now_ms)
         cluster.watch.answered(now_ms)

@@ -3,8 +3,10 @@
 The master stops taking writes and sends its final offset with a flag in its header; the replica applies the
 rest, asks the voters for their consent although nobody has failed, and takes over. Clients' writes are
 held meanwhile; they end as MOVED. The replica may begin (MFSTART, as in Redis), or the master may: it pauses
-itself and marks its ping as an order, which saves a round trip and serves a master that is about to exit.
-Whatever fails, both sides give up after five seconds and the master goes on.
+itself and marks its ping as an order, which serves a master that is about to exit. An order may have lain in
+a frozen process or a broken network while the master has long gone on: so the replica pings the master, and
+obeys if the answer says that writes are still held. Whatever fails, both sides give up after five seconds,
+a replica that was ordered after two, and the master goes on.
 
 FORCE does not wait for the master, TAKEOVER not even for votes. Called by the cluster object and CLUSTER
 FAILOVER. Source: CLUSTER FAILOVER in the documentation of Redis.
@@ -27,6 +29,8 @@ from redoubt.state import ServerState
 # Redis: a manual failover has five seconds; the master's pause twice that, ended sooner by its outcome.
 HANDOVER_MS: Final = 5_000
 PAUSE_FACTOR: Final = 2
+# A replica that was ordered to take over does so by then, while the master still holds its writes.
+OBEY_MS: Final = 2_000
 # While offsets are awaited they are looked at this often.
 WATCH_MS: Final = 10
 PAUSE_REASON: Final = "cluster failover"
@@ -56,6 +60,8 @@ class Handover:
         self.successor: ClusterNode | None = None
         # As the replica: the master's final offset; -1: not told yet.
         self.final_offset = -1
+        # When an order arrived whose freshness the master has not confirmed yet; 0: there is none.
+        self.ordered_ms = 0
 
     @property
     def is_under_way(self) -> bool:
@@ -97,14 +103,31 @@ class Handover:
             self.election.ask_again(now_ms)
 
     def heard_master(self, message: Message, now_ms: int) -> None:
-        """Take the final offset from our master's header, and its order to succeed it."""
-        if not message.mflags & messages.MASTER_PAUSED:
+        """Take the final offset from our master's header, or its order to succeed it."""
+        master = self.topology.myself.master
+        if not message.mflags & messages.MASTER_PAUSED or master is None:
             return
         if not self.is_under_way and message.is_redoubt and message.mark_flags & messages.MARK_SUCCEED:
             self._start(now_ms)
-        if self.is_under_way and self.final_offset < 0:
-            self.final_offset = message.offset
-            self.check_offset(now_ms)
+            self.deadline_ms = now_ms + OBEY_MS
+            self.ordered_ms = now_ms
+            self.gossip.ping(master, now_ms)
+        elif self.is_under_way and self.final_offset < 0 and not self.ordered_ms:
+            self._take_offset(message, now_ms)
+
+    def master_answered(self, message: Message, pinged_ms: int, now_ms: int) -> None:
+        """Take our master's answer to a ping: an order that is older than its answer is obeyed or dropped."""
+        if not self.is_under_way or not self.ordered_ms or pinged_ms < self.ordered_ms:
+            return
+        self.ordered_ms = 0
+        if message.mflags & messages.MASTER_PAUSED:
+            self._take_offset(message, now_ms)
+        else:
+            self.cancel()
+
+    def _take_offset(self, message: Message, now_ms: int) -> None:
+        self.final_offset = message.offset
+        self.check_offset(now_ms)
 
     def check_offset(self, now_ms: int) -> None:
         """Begin the election as soon as everything of the master has been applied."""
@@ -165,6 +188,7 @@ class Handover:
         self.deadline_ms = 0
         self.successor = None
         self.final_offset = -1
+        self.ordered_ms = 0
         self.bus.is_paused_for_handover = False
         if self.election.is_forced:
             self.election.is_forced = False

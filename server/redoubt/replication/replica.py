@@ -355,6 +355,8 @@ class MasterLink(LinkOwner):
         session.db = self.state.keyspaces[session.database]
         replication.synced(self.heard_ms)
         self.acknowledge()
+        if self.state.cluster is not None:
+            self.state.cluster.history_applied(self.state.now_ms)
 
     def _apply(self, data: bytes) -> None:
         """Run the commands that have arrived whole, and hand their bytes on."""
@@ -387,6 +389,8 @@ class MasterLink(LinkOwner):
         elif size:
             self.replication.relay(self._unapplied[:size])
             self._unapplied = self._unapplied[size:]
+        if size and self.state.cluster is not None:
+            self.state.cluster.history_applied(self.state.now_ms)
         if self._owes_acknowledgement:
             self._owes_acknowledgement = False
             self.acknowledge()

@@ -48,6 +48,7 @@ class Peer:
         self.hostname = ""
         self.is_redoubt = True
         self.mark_flags = messages.MARK_SYNCED
+        self.holds_writes = False
         self.listens = True
         self.answers = True
         self.got: list[Message] = []
@@ -69,6 +70,8 @@ class Peer:
         if self.hostname:
             message.mflags = messages.EXTENSIONS
             message.hostname = self.hostname
+        if self.holds_writes:
+            message.mflags |= messages.MASTER_PAUSED
         message.flags = 2 if self.master_id else 1
         return message
 

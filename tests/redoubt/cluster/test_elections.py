@@ -189,10 +189,26 @@ def test_the_order_of_a_leaving_master_begins_the_same_without_being_asked() -> 
     made = stage()
     master = made.peers[MASTER]
     made.cluster.state.replication.offset = 70
+    master.offset = 70
+    master.holds_writes = True
     master.say(paused(master, 70))
+    made.exchange()
     assert requests(made.peers[SECOND]) == []
     master.say(paused(master, 70, messages.MARK_SUCCEED))
+    assert requests(made.peers[SECOND]) == []  # it may be an old order: the master is asked first
+    made.exchange()
     assert len(requests(made.peers[SECOND])) == 1
+
+
+def test_an_order_from_the_past_is_not_obeyed() -> None:
+    made = stage()
+    master = made.peers[MASTER]
+    made.cluster.state.replication.offset = 70
+    master.offset = 90  # it takes writes again
+    master.say(paused(master, 70, messages.MARK_SUCCEED))
+    made.exchange()
+    assert requests(made.peers[SECOND]) == []
+    assert not made.cluster.handover.is_under_way
 
 
 def test_a_planned_failover_is_given_up_after_five_seconds() -> None:
