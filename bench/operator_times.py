@@ -15,6 +15,7 @@ import os
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -99,6 +100,19 @@ class Figures:
         self.report.times(f"SIGKILL to writable, operator running ({rounds} rounds)", gaps)
         deployment.delete()
 
+    def back_in_sync(self) -> None:
+        """Kill the master of each shard once: how long until its container is a replica in sync."""
+        deployment, _ = self.fresh("back")
+        times = []
+        for shard in range(SPEC["shards"]):
+            deployment.wait_synced(SYNC_LIMIT_S)
+            victim = deployment.master_of(shard)
+            self.platform.faults.kill(victim["metadata"]["name"], deployment.namespace)
+            is_back = partial(is_synced_replica, deployment, victim["status"]["podIP"])
+            times.append(deployment.wait_until(is_back, SYNC_LIMIT_S, "the killed container is a replica"))
+        self.report.times("SIGKILL of a master to the same container in sync as a replica", times)
+        deployment.delete()
+
     def kills_alone(self, rounds: int) -> None:
         """Kill masters with the operator scaled to 0, each on fresh pods."""
         gaps = []
@@ -172,6 +186,15 @@ def main() -> int:
         return measure(cluster, report, options)
 
 
+def is_synced_replica(deployment: Deployment, host: str) -> bool:
+    """Ask one member whether it is a replica whose copy is complete and followed."""
+    try:
+        status = deployment.member_status(host)
+    except (redis.exceptions.RedisError, OSError):
+        return False
+    return status["role"] == "replica" and status["synced"] == "1" and status["link-up"] == "1"
+
+
 def measure(platform: Platform, report: Report, options: argparse.Namespace) -> int:
     """Run every measurement on a platform."""
     Deployment(platform).install_operator()
@@ -179,6 +202,7 @@ def measure(platform: Platform, report: Report, options: argparse.Namespace) -> 
     figures = Figures(platform, report)
     figures.apply_to_ready(options.rounds)
     figures.kills(options.kills)
+    figures.back_in_sync()
     figures.kills_alone(options.alone)
     figures.graceful_deletes(options.rounds)
     figures.memory()
