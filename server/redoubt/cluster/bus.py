@@ -216,7 +216,8 @@ class Bus(LinkOwner):
         message.ip = config.cluster_announce_ip
         message.flags = myself.flags & WIRE_FLAGS
         message.current_epoch = topology.current_epoch
-        message.config_epoch = head.config_epoch
+        # An epoch without its slots would keep others from believing an UPDATE about them.
+        message.config_epoch = 0 if self.hides_slots else head.config_epoch
         message.slots = 0 if self.hides_slots else head.slots
         if myself.is_replica and myself.master is not None:
             message.master_id = myself.master.node_id

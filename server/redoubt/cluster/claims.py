@@ -86,9 +86,11 @@ class SlotClaims:
         self.bus.send_to(receiver, message, now_ms)
 
     def told_update(self, message: Message, now_ms: int) -> None:
-        """Take an UPDATE about a known node under a newer epoch."""
+        """Take an UPDATE about a known node under a newer epoch, or under one whose slots we do not know."""
         node = self.topology.find(message.about)
-        if node is None or node.config_epoch >= message.about_epoch or node is self.topology.myself:
+        if node is None or node.config_epoch > message.about_epoch or node is self.topology.myself:
+            return
+        if node.config_epoch == message.about_epoch and not message.about_slots & ~node.slots:
             return
         self.topology.set_master(node)
         node.config_epoch = message.about_epoch

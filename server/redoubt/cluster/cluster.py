@@ -210,6 +210,8 @@ class Cluster(ClusterHook):
         if self.roles.changes != self._seen_changes:
             self._seen_changes = self.roles.changes
             self.handover.cancel()
+            # A candidacy is for the slots of one master; its epoch must not be used for another's.
+            self.election.stop()
             self._was_synced = False
             if self.topology.myself.is_replica:
                 self.watch.trust()

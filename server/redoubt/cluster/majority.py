@@ -48,6 +48,8 @@ class MajorityWatch:
         self._doubt_since_ms = 0  # 0: no doubt
         self._asked_ms = now_ms
         self._ticked_ms = now_ms
+        # When doubt last ended: voters that answer and still count as failed must not renew it at once.
+        self._trusted_ms = 0
 
     @property
     def is_in_doubt(self) -> bool:
@@ -79,10 +81,10 @@ class MajorityWatch:
 
     def check_reach(self, now_ms: int) -> None:
         """Doubt at once if too few voters are left that do not seem down."""
-        if self.is_in_doubt or not self._needs_others():
+        if self.is_in_doubt or not self._needs_others() or now_ms - self._trusted_ms < PROBE_AGAIN_MS:
             return
-        reachable = [voter for voter in self.topology.voters() if not voter.is_suspected]
-        if len(reachable) < self.topology.quorum():
+        reachable = [voter for voter in self._others() if not voter.is_suspected]
+        if len(reachable) + 1 < self.topology.quorum():
             self.doubt(now_ms)
 
     def doubt(self, now_ms: int) -> None:
@@ -99,6 +101,7 @@ class MajorityWatch:
         """Let writes go on."""
         if self.is_in_doubt:
             self._doubt_since_ms = 0
+            self._trusted_ms = self.state.now_ms
             log.warning("Writes go on.")
             self.state.blocking.unpause(PAUSE_REASON)
 

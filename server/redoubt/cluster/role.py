@@ -7,10 +7,10 @@ So a pod never serves as a master by default, and what it does first depends on 
 
 - No file, or no slots: *awaiting*. It knows nothing; the operator tells it.
 - A replica: it follows its master again (*assigned*) and starts no election before it has synced.
-- A master with replicas: it *yields*, with its data, without it, or with some of it: an append-only file
-  synced every second is older than a synced replica. See `yielding.py`.
-- A master without replicas: nobody can have better data. It asks the others whether its slots are still its
-  own (*resuming*, `confirmation.py`), and serves when a majority says so.
+- A master with replicas, or with any other node in its shard: it *yields*, with its data, without it, or with
+  some of it: an append-only file synced every second is older than a synced replica. See `yielding.py`.
+- A master that is alone in its shard: nobody can have better data. It asks the others whether its slots are
+  still its own (*resuming*, `confirmation.py`), and serves when a majority says so.
 
 Until it is assigned a node refuses data commands and PSYNC with -LOADING (clients retry, replicas keep their
 data), claims no slots, and answers everything about itself.
@@ -99,7 +99,7 @@ class ManagedRole:
             return
         if not myself.slots:
             self.phase = AWAITING
-        elif myself.replicas:
+        elif self._has_heirs():
             self.phase = YIELDING
             self.yielding = Yielding(self.cluster)
             self.yielding.begin(now_ms)
@@ -107,6 +107,15 @@ class ManagedRole:
             self.phase = RESUMING
             self.confirmation = Confirmation(self.state, self.topology)
         self.state.set_gate(GATE_AWAITING, True)
+
+    def _has_heirs(self) -> bool:
+        """Say whether somebody may have our data: a replica, or another node of our shard.
+
+        A master that was killed right after its promotion has not heard yet that its siblings follow it.
+        """
+        myself = self.topology.myself
+        others = [node for node in self.topology.nodes.values() if node is not myself and node.is_known]
+        return bool(myself.replicas) or any(node.shard_id == myself.shard_id for node in others)
 
     def may_listen(self) -> bool:
         """Say whether the bus port is open: not while this node wants to be believed dead."""

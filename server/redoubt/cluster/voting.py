@@ -108,6 +108,8 @@ class Voter:
             return "its epoch is over"
         if topology.last_vote_epoch >= message.current_epoch:
             return "already voted in this epoch"
+        if any(node.config_epoch >= message.current_epoch for node in topology.nodes.values()):
+            return "somebody was elected in this epoch already"
         if message.mark_flags & messages.MARK_TERMINATING:
             return "the candidate is about to exit"
         if now_ms - master.voted_ms < self._pause_ms(candidate, master, message) and master.voted_ms:
