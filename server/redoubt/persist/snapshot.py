@@ -26,6 +26,8 @@ The bookkeeping of what is owed lies in `redoubt.data.snapshot_cursor`. It write
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from redoubt.data.keyspace import Keyspace
 from redoubt.data.snapshot_cursor import SnapshotCursor
 from redoubt.data.text import Value
@@ -45,6 +47,9 @@ class Snapshot:
         self.key_count = 0
         self.keys_written = 0
         self._writer = writer
+        # Called whenever a bucket has been written and more than so many bytes are pending; 0: never.
+        self.alarm_bytes = 0
+        self.on_alarm: Callable[[], None] | None = None
         self._cursors: list[DatabaseCursor] = []
         writer.header(fields)
         for keyspace in keyspaces:
@@ -103,6 +108,8 @@ class Snapshot:
             writer.entry(key, value, expires_ms)
         self.keys_written += len(items)
         self.collect()
+        if 0 < self.alarm_bytes < self.pending_bytes and self.on_alarm is not None:
+            self.on_alarm()
 
     def collect(self) -> None:
         """Turn what the writer holds into a chunk."""

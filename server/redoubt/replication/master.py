@@ -237,6 +237,7 @@ class Master:
         log.info("Full resynchronization of %s from offset %d", names, replication.offset)
         sync = FullSync(self.state, peers, replication.replid, replication.replid2, replication.offset)
         self.syncs.append(sync)
+        self.sync_memory.guard(sync)
         self._feed_syncs(self.state.now_ms)
 
     def _feed_syncs(self, now_ms: int) -> None:
