@@ -97,8 +97,8 @@ class Managed(Stage):
 
     def loss_is_told(self, shard: int) -> bool:
         """Say whether the status of the resource says that a shard's data were lost."""
-        rows = self.kubernetes.status.get("shards") or []
-        return any(row["shard"] == shard and row.get("dataLost") for row in rows)
+        told = [one for one in self.kubernetes.status.get("conditions") or [] if one["type"] == "DataLost"]
+        return any(one["status"] == "True" and f"shard {shard} " in one["message"] for one in told)
 
     # Writing, and what may be lost.
 

@@ -285,3 +285,19 @@ def test_refusals_are_no_evidence_where_that_is_configured(seed: int) -> None:
     shards.world.kill(victim)
     assert NODE_TIMEOUT_MS * 0.6 < shards.write(0) < NODE_TIMEOUT_MS * 3
     assert shards.master_of(0) != victim
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_node_that_waits_for_its_role_notices_who_is_silent(seed: int) -> None:
+    # It must, or it never believes another address of its successor.
+    shards = Shards(seed, 3, 1)
+    master = shards.master_of(0)
+    (replica,) = shards.replicas_of(0)
+    shards.world.kill(master)
+    shards.world.vanish(replica)
+    shards.members[0] = [master]
+    shards.world.start(master)
+    shards.world.run(NODE_TIMEOUT_MS * 2)
+    assert status(shards, master)["phase"] == "yielding"
+    (known,) = shards.cluster(master).topology.myself.replicas
+    assert known.is_suspected

@@ -155,6 +155,7 @@ class Cluster(ClusterHook):
         """Do what time demands; called every 100 ms, sooner if `next_tick_ms` asks."""
         if self.watch.stood_still(now_ms):
             self._forgive_silence(now_ms)
+        self.watch.ticked(now_ms)
         self.membership.expire_handshakes(now_ms)
         self.bus.expire_strangers(now_ms)
         self.gossip.tick(now_ms)

@@ -58,7 +58,6 @@ class MajorityWatch:
     def tick(self, now_ms: int) -> None:
         """Look for a reason to doubt, ping those whose voice is needed, and move the deadline on."""
         self.doubt_if_late(now_ms)
-        self._ticked_ms = now_ms
         if not self._needs_others():
             self.trust()
             self.deadline_ms = FOREVER_MS
@@ -78,6 +77,10 @@ class MajorityWatch:
     def stood_still(self, now_ms: int) -> bool:
         """Say whether the loop has just slept through half a node timeout."""
         return now_ms - self._ticked_ms > self.state.config.cluster_node_timeout // STALL_DIVISOR
+
+    def ticked(self, now_ms: int) -> None:
+        """Take note that the loop goes on, also while the node has no role."""
+        self._ticked_ms = now_ms
 
     def check_reach(self, now_ms: int) -> None:
         """Doubt at once if too few voters are left that do not seem down."""
