@@ -6,6 +6,7 @@ Everything here is the product's own code, from the plan to the bytes; see `mana
 from __future__ import annotations
 
 import os
+from typing import Any, Final
 
 import pytest
 
@@ -13,7 +14,7 @@ from redoubt_operator.actions import AssignMaster, AssignReplica, RaiseLease
 from tests.sim.managed import Managed
 
 SEEDS = range(int(os.environ.get("SIM_SEEDS", "4")))
-VOLUMES = {"storage": {"size": "1Gi"}}
+VOLUMES: Final[dict[str, Any]] = {"storage": {"size": "1Gi"}}
 
 
 def write(stage: Managed, shard: int, count: int = 5) -> None:
