@@ -226,11 +226,7 @@ class OperatorModel:
             if connection is None:
                 return
             is_handover = isinstance(action, do.Handover)
-            words = (
-                ["REDOUBT", "HANDOVER", action.to_node_id]
-                if isinstance(action, do.Handover)
-                else [str(word) for word in command_of(action)]  # type: ignore[arg-type]
-            )
+            words, done = words_of(action)
             self.ordered(action)
             question = connection.ask(words)
             end_ms = self.world.now_ms + (HANDOVER_DEADLINE_MS if is_handover else ORDER_DEADLINE_MS)
@@ -244,7 +240,15 @@ class OperatorModel:
                 return
             if isinstance(question.reply, ErrorReply):
                 text = question.reply.text
-                if is_handover or not any(part.encode() in text for part in done_already(action)):  # type: ignore[arg-type]
+                if not any(part.encode() in text for part in done):
                     self.refusals.append((action, text))
                     return
             self.done.append(action)
+
+
+def words_of(action: Action) -> tuple[list[str], tuple[str, ...]]:
+    """Return the command of an order, and the parts of error texts that mean: it holds already."""
+    if isinstance(action, do.Handover):
+        return ["REDOUBT", "HANDOVER", action.to_node_id], ()
+    words = command_of(action)  # type: ignore[arg-type]
+    return [str(word) for word in words], done_already(action)  # type: ignore[arg-type]
