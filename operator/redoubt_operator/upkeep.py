@@ -12,11 +12,16 @@ from typing import Final
 
 from redoubt_operator.actions import DeletePod
 from redoubt_operator.draft import WAITING_S, Blocker, Draft
-from redoubt_operator.observation import ContainerState, Unknown
+from redoubt_operator.observation import ContainerState, Termination, Unknown
 from redoubt_operator.view import ClusterView, Fate, Server, Shard
 
 BACK_OFF: Final = "CrashLoopBackOff"
 RAN_WELL_S: Final = 10.0  # a run this long was no crash at start (Kubernetes: the first back-off is 10 s)
+# Who is killed from outside (SIGKILL, but not for its memory) did not crash, once it had got to its work.
+# Shorter runs and all others would be started again and again without the pauses that back-off is for.
+RAN_UNTIL_KILLED_S: Final = 2.0
+KILLED_CODE: Final = 137  # 128 + SIGKILL
+OUT_OF_MEMORY: Final = "OOMKilled"
 STUCK_S: Final = 5.0  # a younger pod may merely be ahead of its node, its volume or its image
 SILENCE_S: Final = 5.0  # an answer that is missing for longer is reported
 
@@ -103,8 +108,7 @@ def _end_back_off(shard: Shard, server: Server, draft: Draft) -> None:
     if container.reason != BACK_OFF or server.pod.is_terminating:
         return
     ended = "" if last is None else f" after exit code {last.exit_code} ({last.reason})"
-    ran_well = last is not None and last.finished_at_s - last.started_at_s >= RAN_WELL_S
-    if ran_well and shard.master is not None:
+    if last is not None and _ran_well(last) and shard.master is not None:
         because = f"pod {server.pod.name} waits in back-off{ended} while {shard.master.pod.name} serves"
         draft.do(_delete(server, because), WAITING_S)
         return
@@ -117,6 +121,12 @@ def _end_back_off(shard: Shard, server: Server, draft: Draft) -> None:
             is_stalling=True,
         )
     )
+
+
+def _ran_well(last: Termination) -> bool:
+    """Whether a run ended by an accident, and not because the server cannot run here."""
+    was_killed = last.exit_code == KILLED_CODE and last.reason != OUT_OF_MEMORY
+    return last.finished_at_s - last.started_at_s >= (RAN_UNTIL_KILLED_S if was_killed else RAN_WELL_S)
 
 
 def _report_silent(server: Server, draft: Draft, now_s: float) -> None:
