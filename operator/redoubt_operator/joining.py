@@ -2,7 +2,8 @@
 
 Identity is the node id, never the address: a member whose address changed is met again, and it is the same
 member. New members are met only when their shard has a master, so that a config epoch can still be set on a
-node that becomes a master itself. An id is forgotten only when its pod and its volume are gone for certain.
+node that becomes a master itself. An id is forgotten only when its pod and its volume are gone for certain,
+and with it its claim to slots that a serving master claims too; slots that nobody serves keep their name.
 
 Called by plan for each shard with a master, and once for the cluster.
 """
@@ -12,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from redoubt_operator import names
 from redoubt_operator.actions import AssignReplica, Forget, LabelPod, Meet
 from redoubt_operator.draft import WAITING_S, Draft, target
-from redoubt_operator.observation import MemberStatus, Phase, Role, Unknown
+from redoubt_operator.observation import MemberStatus, Phase, Role, SlotRange, Unknown
+from redoubt_operator.ownership import covers
 from redoubt_operator.view import ClusterView, Server, Shard
 
 
@@ -71,14 +73,21 @@ def meet(view: ClusterView, draft: Draft) -> None:
 
 
 def forget(view: ClusterView, draft: Draft) -> None:
-    """Have ids forgotten whose pods and volumes are gone, once everything that exists has been seen."""
+    """Have ids forgotten whose pods and volumes are gone, once everything that exists has been seen.
+
+    A member that was away while its neighbours changed may come back with the claim of a node that died
+    since. Against a master with the same config epoch such a claim would stand for ever: epochs of masters
+    that collide are told apart by the two themselves, and one of these is dead.
+    """
     if not view.is_complete or any(shard.master is None for shard in view.shards):
         return
     members = {server.node_id for server in view.seen_servers}
+    served = _slots_served(view)
+    sole_owners = {node_id for node_id, slots in view.owned.items() if not covers(served, slots)}
     for server in view.seen_servers:
         master_id = server.status.master_id if server.status is not None else ""
         for node in server.known_nodes:
-            if node.node_id in members or node.node_id in view.owned or node.node_id == master_id:
+            if node.node_id in members or node.node_id in sole_owners or node.node_id == master_id:
                 continue
             if (node.is_suspected or "noaddr" in node.flags) and not node.is_handshaking:
                 because = f"node {node.node_id} has neither pod nor volume any more"
@@ -94,6 +103,13 @@ def _astray(server: Server, status: MemberStatus, master: Server) -> str:
     if status.master_id != master.node_id:
         return "follows another master"
     return ""
+
+
+def _slots_served(view: ClusterView) -> tuple[SlotRange, ...]:
+    """The slots that serving masters say they have, whoever else claims them."""
+    masters = [shard.master for shard in view.shards if shard.master is not None]
+    lines = (master.knows(master.node_id) for master in masters)
+    return tuple(one for line in lines if line is not None for one in line.slots)
 
 
 def _role_label(shard: Shard, server: Server) -> str:

@@ -73,3 +73,16 @@ def effective_slots(owners: Iterable[Owner]) -> dict[str, tuple[SlotRange, ...]]
 def overlap(some: Iterable[SlotRange], others: tuple[SlotRange, ...]) -> bool:
     """Whether any slot is in both."""
     return any(one.first <= other.last and other.first <= one.last for one in some for other in others)
+
+
+def covers(whole: Iterable[SlotRange], part: Iterable[SlotRange]) -> bool:
+    """Whether every slot of `part` is in `whole`."""
+    ordered = sorted(whole, key=lambda one: one.first)
+    for one in part:
+        uncovered = one.first
+        for other in ordered:
+            if other.first <= uncovered <= other.last:
+                uncovered = other.last + 1
+        if uncovered <= one.last:
+            return False
+    return True

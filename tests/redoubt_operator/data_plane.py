@@ -146,10 +146,13 @@ class DataPlane:
             if other.phase is Phase.ASSIGNED:  # else it is merely without a role, and keeps its name on them
                 line.slots = frozenset()
             return
-        line.slots = other.slots
+        won = other.slots
         for node_id, one in server.lines.items():
             if node_id != other.node_id and one.config_epoch < other.config_epoch:
                 one.slots -= other.slots
+            elif node_id != other.node_id:  # a claim under the same epoch does not win
+                won -= one.slots
+        line.slots = won
         lost = (server.slots | server.boot_slots) & other.slots
         if lost and other.config_epoch > server.config_epoch:
             server.slots -= lost

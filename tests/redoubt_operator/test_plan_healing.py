@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from redoubt_operator.actions import (
     AssignMaster,
     AssignReplica,
@@ -16,8 +18,9 @@ from redoubt_operator.actions import (
     RecordEvent,
     lane_of,
 )
-from redoubt_operator.observation import Phase, Role
+from redoubt_operator.observation import Phase, Role, SlotRange
 from redoubt_operator.plan import plan
+from tests.redoubt_operator.data_plane import Line
 from tests.redoubt_operator.test_plan_creation import kinds
 from tests.redoubt_operator.world import running
 
@@ -235,6 +238,34 @@ def test_a_deleted_pod_is_replaced_and_its_id_forgotten():
     world.converge()
     assert world.status["members"] == "3/3"
     assert all(gone not in server.lines for server in world.plane.running())
+
+
+def remember_dead_master(world, ahead):
+    """demo-0-1 comes back with the claim of a dead master of shard 1, `ahead` of the one that serves."""
+    server = world.hosts["demo-0-1"].server
+    serving = world.master(1).server
+    server.lines[serving.node_id].slots = frozenset()
+    server.lines["id-dead"] = Line("10.9.9.9", "", serving.config_epoch + ahead, serving.slots, True)
+
+
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_the_claim_of_a_dead_master_to_slots_that_another_serves_is_forgotten(ahead):
+    world = running()
+    remember_dead_master(world, ahead)
+    [forget] = kinds(look(world), Forget)
+    assert (forget.target.pod, forget.node_id) == ("demo-0-1", "id-dead")
+    world.converge()
+    serving = world.master(1).server
+    assert world.hosts["demo-0-1"].server.lines[serving.node_id].slots == serving.slots
+
+
+def test_a_dead_owner_of_slots_that_nobody_serves_keeps_its_name_on_them():
+    world = running()
+    remember_dead_master(world, 1)
+    serving = world.master(1).server
+    [slots] = serving.slots
+    serving.slots = frozenset({SlotRange(slots.first, slots.last - 1)})
+    assert kinds(look(world), Forget) == []
 
 
 def test_no_id_is_forgotten_while_any_member_is_not_seen():

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from redoubt_operator import pods
@@ -193,6 +193,14 @@ def test_any_prefix_then_crash_converges(elects, spec, history):
 
 
 @given(spec=SPECS, history=HISTORIES)
+@example(
+    spec={**SMALL, "shards": 2, "replicasPerShard": 1},
+    history=[  # the claim of a dead master comes back under the epoch of the one that serves
+        (Fault("back-off", 2), 2, False),
+        (Fault("lose node", 0), 0, False),
+        (Fault("back-off", 1), 0, False),
+    ],
+)
 @EXAMPLES
 def test_second_reconcile_writes_nothing(spec, history):
     world = Judge(spec)
