@@ -32,6 +32,8 @@ class FakeApi:
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.bodies: list[Any] = []
         self.answers: list[tuple[int, dict[str, str]]] = []
+        # Only requests whose path ends so take from `answers`: where several are under way at once.
+        self.answers_to = ""
         self.tokens: list[str] = []
         # Awaited before each request is answered; a test may hold a request with it.
         self.gate: Callable[[], Coroutine[Any, Any, None]] | None = None
@@ -63,7 +65,7 @@ class FakeApi:
         self.tokens.append(request.headers.get("Authorization", ""))
         if self.gate is not None:
             await self.gate()
-        if self.answers:
+        if self.answers and request.path.endswith(self.answers_to):
             status, headers = self.answers.pop(0)
             if status != 200:
                 return _status(status, "Injected", headers)

@@ -383,7 +383,7 @@ def test_claim_that_is_gone_already_is_no_failure() -> None:
 def test_event_that_cannot_be_written_stops_nobody() -> None:
     async def scenario() -> None:
         async with world() as w:
-            w.api.answers = [(403, {})]
+            w.api.answers, w.api.answers_to = [(403, {})], "/events"
             event = RecordEvent("Warning", "DataLost", "all copies are empty")
             assert await w.do(event, CreatePod(pod_manifest("cache-0-0"), BECAUSE)) == []
             assert f"{PODS}/cache-0-0" in w.api.objects
