@@ -387,5 +387,6 @@ def test_event_that_cannot_be_written_stops_nobody() -> None:
             event = RecordEvent("Warning", "DataLost", "all copies are empty")
             assert await w.do(event, CreatePod(pod_manifest("cache-0-0"), BECAUSE)) == []
             assert f"{PODS}/cache-0-0" in w.api.objects
+            assert w.api.answers == []
 
     run(scenario())
