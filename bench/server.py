@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from random import SystemRandom
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -91,13 +92,20 @@ class Server:
 
 
 def free_port() -> int:
-    """Return a port that nobody uses, nor its bus port 10,000 above."""
+    """Return a port that nobody uses, nor its bus port 10,000 above.
+
+    Both lie below the range from which the kernel takes the ports of outgoing connections: one of those could
+    take the port before the server does.
+    """
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port < 55_000:
-            return port
+        port = SystemRandom().randrange(11_000, 21_000)
+        try:
+            for number in (port, port + 10_000):
+                with socket.socket() as probe:
+                    probe.bind(("", number))
+        except OSError:
+            continue
+        return port
 
 
 class Figure:

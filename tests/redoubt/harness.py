@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from random import Random
+from random import Random, SystemRandom
 from typing import Any
 
 from redoubt.config import Config
@@ -357,10 +357,17 @@ def environment() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """Return a port that nobody uses and whose bus port, 10,000 above, exists."""
+    """Return a port that nobody uses, nor its bus port 10,000 above.
+
+    Both lie below the range from which the kernel takes the ports of outgoing connections: one of those could
+    take the port before the server does.
+    """
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port < 55_000:
-            return port
+        port = SystemRandom().randrange(11_000, 21_000)
+        try:
+            for number in (port, port + 10_000):
+                with socket.socket() as probe:
+                    probe.bind(("", number))
+        except OSError:
+            continue
+        return port
