@@ -85,6 +85,23 @@ def plan_root(host: Host, exposed: Sequence[str], mounts: Sequence[Mount]) -> li
     steps: list[Step] = []
     for name, node in plan.root.entries.items():
         _emit(steps, f"/{name}", node)
+    return steps + _uncovered(host, exposed, mounts)
+
+
+def _uncovered(host: Host, exposed: Sequence[str], mounts: Sequence[Mount]) -> list[Step]:
+    """Show the exposed paths again that a volume covers: a checkout below /tmp, and an emptyDir at /tmp."""
+    steps: list[Step] = []
+    for path in sorted(exposed):
+        covers = [
+            mount.target.rstrip("/") for mount in mounts if path.startswith(mount.target.rstrip("/") + "/")
+        ]
+        if not covers or host.kind(path) != "directory":
+            continue
+        way = path[len(max(covers, key=len)) + 1 :].split("/")
+        above = path[: len(path) - len("/".join(way)) - 1]
+        for depth in range(1, len(way) + 1):
+            steps.append(["directory", f"{above}/{'/'.join(way[:depth])}", 0o755])
+        steps.append(["bind", path, path, True])
     return steps
 
 
