@@ -54,6 +54,8 @@ class Blocking:
         self.waiting: dict[int, Session] = {}
         self.postponed: dict[int, Session] = {}
         self.pauses: dict[str, Pause] = {}
+        # No deadline is earlier; one that was given up may still stand here until the next tick. 0: none.
+        self.earliest_ms = 0
 
     def block(self, ctx: Session, waiter: Waiter) -> None:
         """Hold the session until `unblock` or the waiter's deadline."""
@@ -61,6 +63,7 @@ class Blocking:
         ctx.is_blocked = True
         ctx.waiter = waiter
         self.waiting[ctx.session_id] = ctx
+        self._expect(waiter.deadline_ms)
 
     def unblock(self, ctx: Session, reply: Reply) -> None:
         """Answer the blocked command and let the session go on at the end of this turn."""
@@ -85,6 +88,7 @@ class Blocking:
     def pause(self, reason: str, holds_reads: bool, until_ms: int) -> None:
         """Hold commands back from now on; the same reason again replaces its pause."""
         self.pauses[reason] = Pause(holds_reads, until_ms)
+        self._expect(until_ms)
         self.state.set_gate(GATE_PAUSED, True)
 
     def unpause(self, reason: str) -> None:
@@ -105,12 +109,20 @@ class Blocking:
             waiter = ctx.waiter
             if waiter is not None and 0 < waiter.deadline_ms <= now_ms:
                 self.unblock(ctx, waiter.timed_out(ctx))
+        self.earliest_ms = 0
+        for pause in self.pauses.values():
+            self._expect(pause.until_ms)
+        for ctx in self.waiting.values():
+            if ctx.waiter is not None:
+                self._expect(ctx.waiter.deadline_ms)
 
     def next_deadline_ms(self) -> int:
-        """Return the earliest clock reading at which `tick` has something to end; 0: none."""
-        deadlines = [pause.until_ms for pause in self.pauses.values()]
-        deadlines += [ctx.waiter.deadline_ms for ctx in self.waiting.values() if ctx.waiter is not None]
-        return min((deadline for deadline in deadlines if deadline > 0), default=0)
+        """Return a clock reading before which `tick` has nothing to end; 0: never. Asked once a loop turn."""
+        return self.earliest_ms
+
+    def _expect(self, deadline_ms: int) -> None:
+        if deadline_ms > 0 and (self.earliest_ms == 0 or deadline_ms < self.earliest_ms):
+            self.earliest_ms = deadline_ms
 
     def _release(self) -> None:
         """Let the postponed commands try again; one that another pause concerns is postponed once more."""

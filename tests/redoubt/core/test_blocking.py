@@ -26,6 +26,23 @@ def test_a_deadline_brings_the_next_tick_forward() -> None:
     assert harness.node.next_tick_ms() == harness.now_ms + 7
 
 
+def test_a_deadline_that_was_given_up_is_not_waited_for_after_the_next_tick() -> None:
+    harness = Harness()
+    harness.advance(200)
+    blocking = harness.node.state.blocking
+    client, other = harness.connect(), harness.connect()
+    blocking.block(client.session, Waiter(harness.now_ms + 7))
+    blocking.block(other.session, Waiter(harness.now_ms + 30))
+    blocking.pause("test", False, harness.now_ms + 20)
+    blocking.unblock(client.session, OK)
+    harness.advance(7)
+    assert blocking.next_deadline_ms() == harness.now_ms + 13
+    blocking.unpause("test")
+    other.close()
+    harness.advance(13)
+    assert blocking.next_deadline_ms() == 0
+
+
 def test_a_pause_of_writes_holds_writes_only_and_ends_by_itself() -> None:
     harness = Harness()
     writer, reader = harness.connect(), harness.connect()
