@@ -19,15 +19,15 @@ import io
 import os
 import platform
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from random import SystemRandom
 from typing import Final
+
+from bench.ports import free_port
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 CLIENTS: Final = 50
@@ -89,23 +89,6 @@ class Server:
         self.process.wait()
         self.log.close()
         shutil.rmtree(self.directory)
-
-
-def free_port() -> int:
-    """Return a port that nobody uses, nor its bus port 10,000 above.
-
-    Both lie below the range from which the kernel takes the ports of outgoing connections: one of those could
-    take the port before the server does.
-    """
-    while True:
-        port = SystemRandom().randrange(11_000, 21_000)
-        try:
-            for number in (port, port + 10_000):
-                with socket.socket() as probe:
-                    probe.bind(("", number))
-        except OSError:
-            continue
-        return port
 
 
 class Figure:

@@ -123,3 +123,33 @@ def test_a_needed_path_that_everybody_can_reach_changes_nothing() -> None:
 def test_dots_in_a_mount_path_are_refused() -> None:
     with pytest.raises(ValueError, match="must not contain"):
         binds([], Mount("/vol/a", "/data/../etc"))
+
+
+def test_a_needed_path_below_a_volume_is_shown_again_inside_it() -> None:
+    steps = plan_root(InventedHost(TREE), ["/home/me/project/.venv"], [Mount("/vol/a", "/home/me")])
+    assert steps[-3:] == [
+        ["directory", "/home/me/project", 0o755],
+        ["directory", "/home/me/project/.venv", 0o755],
+        ["bind", "/home/me/project/.venv", "/home/me/project/.venv", True],
+    ]
+
+
+def test_of_two_volumes_above_a_needed_path_the_inner_one_gets_it() -> None:
+    mounts = [Mount("/vol", "/home"), Mount("/vol/a", "/home/me/")]
+    steps = plan_root(InventedHost(TREE), ["/home/me/project"], mounts)
+    assert steps[-2:] == [
+        ["directory", "/home/me/project", 0o755],
+        ["bind", "/home/me/project", "/home/me/project", True],
+    ]
+
+
+def test_a_volume_beside_a_needed_path_covers_nothing() -> None:
+    steps = plan_root(InventedHost(TREE), ["/home/me/project"], [Mount("/vol/a", "/home/me/pro")])
+    assert steps.count(["bind", "/home/me/project", "/home/me/project", True]) == 1
+
+
+def test_a_needed_file_or_missing_path_below_a_volume_is_not_shown_again() -> None:
+    exposed = ["/home/me/secret", "/home/me/gone"]
+    assert plan_root(InventedHost(TREE), exposed, [Mount("/vol/a", "/home/me")]) == plan_root(
+        InventedHost(TREE), [], [Mount("/vol/a", "/home/me")]
+    )

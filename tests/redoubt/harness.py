@@ -18,9 +18,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from random import Random, SystemRandom
+from random import Random
 from typing import Any
 
+from bench.ports import free_port
 from redoubt.config import Config
 from redoubt.interfaces import (
     LISTEN_CLIENT,
@@ -354,20 +355,3 @@ def environment() -> dict[str, str]:
     build = os.environ.get("REDOUBT_SERVER")
     place = {} if build else {"PYTHONPATH": str(ROOT / "server")}
     return {**os.environ, **place, "PYTHONUNBUFFERED": "1"}
-
-
-def free_port() -> int:
-    """Return a port that nobody uses, nor its bus port 10,000 above.
-
-    Both lie below the range from which the kernel takes the ports of outgoing connections: one of those could
-    take the port before the server does.
-    """
-    while True:
-        port = SystemRandom().randrange(11_000, 21_000)
-        try:
-            for number in (port, port + 10_000):
-                with socket.socket() as probe:
-                    probe.bind(("", number))
-        except OSError:
-            continue
-        return port

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.ports import free_port
 from redoubt.cluster import nodes_conf
 from redoubt.cluster.nodes_conf import CorruptNodes
 from redoubt.cluster.slots import mask_of_ranges
-from tests.redoubt.harness import Connection, free_port
+from tests.redoubt.harness import Connection
 
 A, B, C = "a" * 40, "b" * 40, "c" * 40
 FILE = (

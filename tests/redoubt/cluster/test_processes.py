@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from redis.cluster import ClusterNode, RedisCluster
 
-from tests.redoubt.harness import ServerProcess, free_port, redis_process, server_process
+from bench.ports import free_port
+from tests.redoubt.harness import ServerProcess, redis_process, server_process
 
 pytestmark = pytest.mark.process
 

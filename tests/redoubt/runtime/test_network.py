@@ -9,6 +9,7 @@ from random import Random
 import pytest
 import uvloop
 
+from bench.ports import free_port
 from redoubt.config import Config
 from redoubt.hooks import PersistenceHook
 from redoubt.interfaces import (
@@ -28,7 +29,6 @@ from redoubt.node import Node
 from redoubt.runtime.loop import Runtime, wall_clock_ms
 from redoubt.runtime.network import ListenError, open_sockets
 from redoubt.runtime.stream import format_address
-from tests.redoubt.harness import free_port
 
 
 class Witness(LinkOwner):
