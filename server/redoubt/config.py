@@ -171,6 +171,7 @@ class Config:
     cluster_announce_human_nodename: str = ""
     cluster_preferred_endpoint_type: str = "ip"
     cluster_refused_is_down: bool = True
+    cluster_slot_stats_enabled: bool = False
     await_role: bool = False
 
     def __init__(self, read_text: Callable[[str], str] = _no_files) -> None:
@@ -492,6 +493,11 @@ _ROWS: Final = [
     ),
     Directive(
         "cluster-refused-is-down", YesNo(), "A node that refuses connections counts as failing at once."
+    ),
+    Directive(
+        "cluster-slot-stats-enabled",
+        YesNo(),
+        "Count CPU time and network bytes by slot, at the cost of timing every command.",
     ),
     Directive(
         "await-role",

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from redoubt.admission import admit
 from redoubt.commands.declare import TABLE, WRITE, Row, find, wrong_arity
-from redoubt.hooks import Dispatcher
+from redoubt.hooks import Dispatcher, UsageMeter
 from redoubt.interfaces import Link
 from redoubt.resp.replies import (
     BULK_HEADERS,
@@ -67,7 +67,9 @@ class ClientDispatcher(Dispatcher):
     def __init__(self, state: ServerState, clock_us: Callable[[], int]) -> None:
         self.state = state
         self.clock_us = clock_us  # a clock of microseconds for the samples, with any origin
+        self.sample_every = SAMPLE_EVERY
         self.until_sample = SAMPLE_EVERY
+        self.meter: UsageMeter | None = None
         self.resumable: list[Session] = []
 
     # Sessions.
@@ -276,11 +278,26 @@ class ClientDispatcher(Dispatcher):
 
     def sample(self, ctx: Session, row: Row, argv: list[bytes]) -> Reply:
         """Run a command with the clock: its duration stands for the commands that were not timed."""
-        self.until_sample = SAMPLE_EVERY
+        self.until_sample = self.sample_every
+        offset = self.state.replication.offset
         start_us = self.clock_us()
         reply = self.run(ctx, row, argv)
-        row.add_duration(self.clock_us() - start_us, SAMPLE_EVERY)
+        duration_us = self.clock_us() - start_us
+        row.add_duration(duration_us, self.sample_every)
+        if self.meter is not None:
+            self.meter.note(ctx, row, argv, reply, duration_us, self.state.replication.offset - offset)
         return reply
+
+    def measure_for(self, meter: UsageMeter | None) -> None:
+        """Time every command from now on and tell the meter; None: time one in many again."""
+        self.meter = meter
+        self.sample_every = SAMPLE_EVERY if meter is None else 1
+        self.until_sample = self.sample_every
+
+    def reset_meter(self) -> None:
+        """Let the meter, if there is one, count from zero again."""
+        if self.meter is not None:
+            self.meter.reset()
 
     def propagate(self, ctx: Session, argv: list[bytes]) -> None:
         """Feed an effective write, or what stands for it, to the replication."""

@@ -39,6 +39,28 @@ class Dispatcher(LinkOwner):
         """Have the session's postponed command and the rest of its buffer run at the end of this turn."""
         raise AssertionError
 
+    def measure_for(self, meter: UsageMeter | None) -> None:
+        """Time every command from now on and tell the meter; None: time one in many again."""
+        raise AssertionError
+
+    def reset_meter(self) -> None:
+        """Let the meter, if there is one, count from zero again."""
+        raise AssertionError
+
+
+class UsageMeter:
+    """Takes what each command cost, where somebody wants that (cluster-slot-stats-enabled)."""
+
+    def note(
+        self, ctx: Session, row: Row, argv: list[bytes], reply: Reply, usec: int, fed_bytes: int
+    ) -> None:
+        """Take one command that ran: its duration, and how many bytes of history it made."""
+        raise AssertionError
+
+    def reset(self) -> None:
+        """Count from zero again."""
+        raise AssertionError
+
 
 class UpkeepHook:
     """The periodic work on the dataset, as the admission of commands and DEBUG see it."""

@@ -489,6 +489,25 @@ SCRIPTS: dict[str, str] = {
         NOSUCH a b 'c d'
         nosuch
     """,
+    "dump and restore": """
+        DUMP nope
+        RESTORE k 0 garbage
+        RESTORE k -1 garbage
+        RESTORE k x garbage
+        RESTORE k 0 garbage FOO
+        RESTORE k 0 garbage IDLETIME
+        RESTORE k 0 garbage IDLETIME 1 FREQ 1
+        RESTORE k 0 garbage FREQ 256
+        RESTORE k 0 garbage IDLETIME -1
+        SET k v
+        DUMP k
+        RESTORE k x garbage
+        RESTORE k 0 garbage REPLACE
+        RESTORE k 0 '' REPLACE
+        DUMP k extra
+        RESTORE k 0
+        GET k
+    """,
     "introspection": """
         COMMAND GETKEYS GET k
         COMMAND GETKEYS MSET a 1 b 2

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from redoubt.persist import payload
+
 Call = list[bytes]
 Calls = st.SearchStrategy[Call]
 
@@ -117,12 +119,32 @@ STRING: dict[str, Calls] = {
     "substr": call(b"SUBSTR", KEYS, NUMBERS, NUMBERS),
 }
 
+# Payloads that both servers read, that both distrust, and that both find bad behind a right checksum.
+_PAYLOADS = st.one_of(
+    VALUES.map(payload.dump),
+    st.binary(max_size=40).map(lambda text: payload.dump(text * 20)),
+    st.binary(max_size=30),
+    st.one_of(
+        VALUES, st.sampled_from([b"\x00\x05ab", b"\x00\xc0", b"\xfc", b"\x00\xc3\x01", b"\x00\x01ab"])
+    ).map(payload.sealed),
+    VALUES.map(lambda value: payload.dump(value)[:-1] + b"?"),
+    VALUES.map(lambda value: payload.sealed(payload.dump(value)[:-10], 13)),
+)
+_RESTORE = (
+    words(b"REPLACE", b"ABSTTL", b"FOO"),
+    words(b"REPLACE"),
+    option(b"IDLETIME", st.sampled_from([b"0", b"1000", b"-1", b"x"])),
+    option(b"FREQ", st.sampled_from([b"0", b"255", b"256", b"-1", b"x"])),
+)
+_RESTORE_TTL = st.one_of(st.just(b"0"), MILLISECONDS, FAR_MILLISECONDS, BAD_NUMBERS)
+
 GENERIC: dict[str, Calls] = {
     "copy": with_options(
         call(b"COPY", KEYS, KEYS), words(b"REPLACE", b"FOO"), option(b"DB", _DATABASES), most=2
     ),
     "dbsize": call(b"DBSIZE"),
     "del": many(b"DEL", KEYS),
+    "dump": call(b"DUMP", KEYS),
     "exists": many(b"EXISTS", KEYS),
     "expire": with_options(call(b"EXPIRE", KEYS, st.one_of(SECONDS, BAD_NUMBERS)), _CONDITION),
     "expireat": with_options(call(b"EXPIREAT", KEYS, FAR_SECONDS), _CONDITION),
@@ -143,6 +165,7 @@ GENERIC: dict[str, Calls] = {
     "randomkey": call(b"RANDOMKEY"),
     "rename": call(b"RENAME", KEYS, KEYS),
     "renamenx": call(b"RENAMENX", KEYS, KEYS),
+    "restore": with_options(call(b"RESTORE", KEYS, _RESTORE_TTL, _PAYLOADS), *_RESTORE, most=3),
     "swapdb": call(b"SWAPDB", _DATABASES, _DATABASES),
     "touch": many(b"TOUCH", KEYS),
     "ttl": call(b"TTL", KEYS),

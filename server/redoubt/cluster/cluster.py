@@ -33,6 +33,7 @@ from redoubt.cluster.membership import Membership
 from redoubt.cluster.role import ManagedRole
 from redoubt.cluster.roles import Roles
 from redoubt.cluster.routing import Routing
+from redoubt.cluster.slot_usage import SlotUsage
 from redoubt.cluster.slots import ALL_SLOTS
 from redoubt.cluster.topology import ClusterNode, Topology, new_id
 from redoubt.cluster.voting import Voter
@@ -79,6 +80,7 @@ class Cluster(ClusterHook):
         self.watch = MajorityWatch(state, self.topology, self.gossip, now_ms)
         self.availability = Availability(state, self.topology, self.bus, self.watch, now_ms)
         self.routing = Routing(state, self.topology, self.availability)
+        self.usage = SlotUsage(state)
         self.role = ManagedRole(self)
         # Publications from other nodes: (channel, payload, is for the shard).
         self.published: Callable[[bytes, bytes, bool], None] | None = None
@@ -104,6 +106,7 @@ class Cluster(ClusterHook):
         self.announce_self()
         for name in ANNOUNCED:
             self.state.config.on_change(name, self.announce_self)
+        self.usage.start()
         self.role.boot(now_ms)
         if self.topology.myself.is_voter and self.role.is_assigned and self.topology.quorum() > 1:
             self.watch.doubt(now_ms)
@@ -234,6 +237,7 @@ class Cluster(ClusterHook):
             self._routed = seen
             self.routing.is_held = is_held
             self.routing.refresh()
+            self.usage.follow(self.topology.owned_by_shard())
 
     # Own address.
 

@@ -244,6 +244,11 @@ class Topology:
 
     # Slots.
 
+    def owned_by_shard(self) -> int:
+        """Give the mask of the slots of this node's shard."""
+        head = self.my_master()
+        return 0 if head is None else head.slots
+
     def set_owner(self, slot: int, node: ClusterNode | None) -> None:
         """Give a slot to a node, taking it from its owner."""
         owner = self.owners[slot]

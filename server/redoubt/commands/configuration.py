@@ -88,4 +88,5 @@ def config_resetstat(ctx: Session, argv: list[bytes]) -> Reply:
             setattr(ctx.state.statistics, name, getattr(fresh, name))
     for row in all_rows():
         row.reset_statistics()
+    ctx.state.dispatcher.reset_meter()
     return OK

@@ -20,7 +20,12 @@ _MINUTES_MASK: Final = 0xFFFF
 
 def initial_frequency(now_ms: int) -> int:
     """Return the packed counter of a key that has just been created."""
-    return _minutes(now_ms) << 8 | COUNTER_INITIAL
+    return packed_counter(now_ms, COUNTER_INITIAL)
+
+
+def packed_counter(now_ms: int, counter: int) -> int:
+    """Return a counter packed with the present minute."""
+    return _minutes(now_ms) << 8 | counter
 
 
 def frequency_after_access(

@@ -24,7 +24,14 @@ from typing import TYPE_CHECKING, Final
 
 from redoubt.data.frequency import frequency_after_access, initial_frequency
 from redoubt.data.key_slot import SLOT_BITS, SLOTS, key_slot
-from redoubt.data.memory import BUCKET_BYTES, TABLE_BYTES, measure_buckets, size_of, size_of_bytes
+from redoubt.data.memory import (
+    BUCKET_BYTES,
+    EXPIRY_BYTES,
+    TABLE_BYTES,
+    measure_buckets,
+    size_of,
+    size_of_bytes,
+)
 from redoubt.data.snapshot_cursor import bucket_items
 from redoubt.data.table import Bucket, Table
 from redoubt.data.text import Value
@@ -87,6 +94,8 @@ class Keyspace:
         # Outside cluster mode this is the one table; in cluster mode it stays empty.
         self._single = Table(self.snapshot_number)
         self._enlist(self._single.buckets[0])
+        # The table of the value that changes in place, between `begin_change` and `end_change`.
+        self._changing = self._single
         self.tables = [self._single]
         if self.is_cluster:
             self.tables = [None] * SLOTS
@@ -200,13 +209,18 @@ class Keyspace:
         bucket.touched_ms = self.clock_ms
         old = values.get(key)
         if old is not None:
-            self.value_bytes += size_of(value) - size_of(old)
+            growth = size_of(value) - size_of(old)
+            self.value_bytes += growth
+            table.content_bytes += growth
             if self.access == ACCESS_RECENT:
                 del values[key]
             values[key] = value
         else:
-            self.value_bytes += size_of(value)
-            self.key_bytes += size_of_bytes(key)
+            value_bytes = size_of(value)
+            key_bytes = size_of_bytes(key)
+            self.value_bytes += value_bytes
+            self.key_bytes += key_bytes
+            table.content_bytes += value_bytes + key_bytes
             values[key] = value
             self.key_count += 1
             table.key_count += 1
@@ -225,11 +239,14 @@ class Keyspace:
         bucket = table.bucket_of(key)
         if bucket.saved_by < self.snapshot_number and self.snapshots:
             self.save_bucket(bucket, table)
+        self._changing = table
         return size_of(bucket.values[key])
 
     def end_change(self, value: Value, size_before: int) -> None:
         """Settle a change in place that `begin_change` announced."""
-        self.value_bytes += size_of(value) - size_before
+        growth = size_of(value) - size_before
+        self.value_bytes += growth
+        self._changing.content_bytes += growth
         self.changes += 1
 
     def delete(self, key: bytes) -> bool:
@@ -250,8 +267,11 @@ class Keyspace:
         if self.snapshots and bucket.saved_by < self.snapshot_number:
             self.save_bucket(bucket, table)
         del bucket.values[key]
-        self.value_bytes -= size_of(value)
-        self.key_bytes -= size_of_bytes(key)
+        value_bytes = size_of(value)
+        key_bytes = size_of_bytes(key)
+        self.value_bytes -= value_bytes
+        self.key_bytes -= key_bytes
+        table.content_bytes -= value_bytes + key_bytes
         if bucket.expiries and bucket.expiries.pop(key, 0):
             self.expiring_count -= 1
         if bucket.frequencies:
@@ -473,6 +493,15 @@ class Keyspace:
         """Return the number of keys of the slot."""
         table = self.tables[slot]
         return 0 if table is None else table.key_count
+
+    def bytes_in_slot(self, slot: int) -> int:
+        """Return what the slot's keys occupy, tables and expiry times included; O(n / 64)."""
+        table = self.tables[slot]
+        if table is None:
+            return 0
+        expiring_count = sum([len(bucket.expiries) for bucket in table.buckets])
+        occupied = TABLE_BYTES + self.bucket_bytes * len(table.buckets) + EXPIRY_BYTES * expiring_count
+        return occupied + table.content_bytes
 
     def delete_slot(self, slot: int) -> int:
         """Remove every key of the slot; return how many there were."""

@@ -56,6 +56,8 @@ class Table:
         # mask < 2 * len(buckets) and len(buckets) <= mask + 1.
         self.mask = 0
         self.key_count = 0
+        # What the keys and their values occupy; kept by the keyspace, as `key_count` is.
+        self.content_bytes = 0
         # When the table has been cut off by a flush: the newest snapshot that still includes it.
         self.detached_at = -1
 

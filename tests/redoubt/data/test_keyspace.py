@@ -158,6 +158,12 @@ class KeyspaceMachine(RuleBasedStateMachine):
         values = [self.keyspace.get(key) for key in self.values]
         assert self.keyspace.value_bytes == sum(size_of(value) for value in values if value is not None)
         assert self.keyspace.key_bytes == sum(size_of_bytes(key) for key in self.values)
+        for table in self.keyspace.tables:
+            found = (
+                {} if table is None else {k: v for bucket in table.buckets for k, v in bucket.values.items()}
+            )
+            walked = sum(size_of_bytes(key) + size_of(value) for key, value in found.items())
+            assert (0 if table is None else table.content_bytes) == walked
 
     @invariant()
     def list_of_buckets_is_complete(self) -> None:
