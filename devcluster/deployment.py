@@ -20,8 +20,10 @@ from typing import Any, Final, Protocol
 import redis
 from redis.cluster import ClusterNode, RedisCluster
 
+from devcluster.cluster_writer import ClusterWriter
+from devcluster.dataset import reader
 from devcluster.faults import Faults
-from devcluster.writer import ShardWriter, tag_of_slots
+from devcluster.writer import ShardWriter, tags_over_slots
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 MANIFESTS: Final = REPOSITORY / "manifests"
@@ -209,24 +211,29 @@ class Deployment:
         """Wait until every replica is in sync."""
         self.wait_until(self.are_replicas_synced, timeout_s, "every replica is in sync")
 
-    def slots_of(self, shard: int) -> tuple[int, int]:
-        """Return the first slot range of a shard's master."""
+    def slots_of(self, shard: int) -> list[int]:
+        """List the slots of a shard's master."""
         host = self.master_of(shard)["status"]["podIP"]
+        slots: list[int] = []
         for first, last, master, *_ in self.client(host).execute_command("CLUSTER", "SLOTS"):
             if master[0].decode() == host:
-                return int(first), int(last)
-        raise LookupError(f"shard {shard} has no slots")
+                slots += range(int(first), int(last) + 1)
+        return sorted(slots)
 
     def writer(self, shard: int, **options: Any) -> ShardWriter:
-        """Make a writer for one shard; its addresses are looked up once, pods keep them over a restart."""
+        """Make a writer for one shard; it starts with the addresses of now and learns more by MOVED."""
         known = self.addresses(shard)
-        return ShardWriter(lambda: known, self.password, tag_of_slots(*self.slots_of(shard)), **options)
+        return ShardWriter(lambda: known, self.password, tags_over_slots(self.slots_of(shard)), **options)
 
-    def missing_keys(self, writer: ShardWriter) -> list[str]:
+    def cluster_writer(self, **options: Any) -> ClusterWriter:
+        """Make an application that writes to all slots through redis-py's cluster client."""
+        return ClusterWriter(self.cluster_client(), **options)
+
+    def missing_keys(self, writer: ShardWriter | ClusterWriter) -> list[str]:
         """List the acknowledged keys of a writer that the cluster no longer has."""
         client = self.cluster_client()
         try:
-            return writer.missing(client.get)
+            return writer.missing(reader(client))
         finally:
             client.close()
 
