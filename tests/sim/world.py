@@ -39,7 +39,7 @@ from redoubt.interfaces import (
     Sleep,
     WriteFile,
 )
-from redoubt.node import Node
+from redoubt.node import TICK_MS, Node
 
 CLIENT_PORT = 6379
 BUS_PORT = 16379
@@ -86,7 +86,8 @@ class Host:
         self.listening: set[int] = set()
         self.ends: list[End] = []
         self.is_frozen = False
-        self.tickers = 0  # thawing begins a new series of ticks; the older one ends
+        self.tickers = 0  # a tick that is planned anew, or thawing, makes the one planned before void
+        self.tick_due_ms = 0
         self.deferred: list[Callable[[], None]] = []
         self.exit_code: int | None = None
 
@@ -246,10 +247,11 @@ class World:
                 watcher(self)
         return True
 
-    def _schedule_tick(self, host: Host) -> None:
+    def _schedule_tick(self, host: Host, due_ms: int = 0) -> None:
         incarnation = host.incarnation
         host.tickers += 1
         ticker = host.tickers
+        host.tick_due_ms = max(due_ms, self.now_ms + 1)
 
         def tick() -> None:
             if host.node is None or host.incarnation != incarnation or host.is_frozen:
@@ -257,11 +259,10 @@ class World:
             if host.tickers != ticker:
                 return
             host.node.tick(self.now_ms)
+            host.tick_due_ms = self.now_ms + TICK_MS + 1
             self._turn(host)
-            if host.node is not None:
-                self.after(max(1, host.node.next_tick_ms() - self.now_ms), tick)
 
-        self.after(1, tick)
+        self.after(host.tick_due_ms - self.now_ms, tick)
 
     # -- one loop turn of one process
 
@@ -298,7 +299,10 @@ class World:
         self._flush(host, node, is_held)
         if host.exit_code is not None:
             self.kill(host.address)
-        elif node.state.effects or (node.wants_turn() and not is_held):
+            return
+        if node.next_tick_ms() < host.tick_due_ms:
+            self._schedule_tick(host, node.next_tick_ms())
+        if node.state.effects or (node.wants_turn() and not is_held):
             self._after_turn(host)
 
     def _after_turn(self, host: Host) -> None:
