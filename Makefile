@@ -55,6 +55,7 @@ bench-server: $(VENV)/.installed $(COMPILED)/.installed
 
 bench-operator: $(VENV)/.installed $(COMPILED)/.installed
 	@$(BIN)/python -u -m bench.operator_times
+	@$(BIN)/python -u -m bench.slot_moves
 
 image: ## build both images with docker or buildah (BASE=... for another base image)
 	@tools/image

@@ -97,15 +97,31 @@ class Deployment:
 
     def wait_ready(self, timeout_s: float = 120) -> None:
         """Wait for condition Ready as a person would, with kubectl."""
-        self.platform.kubectl(
-            "wait",
-            "--for=condition=Ready",
-            f"rdc/{self.name}",
-            "-n",
-            self.namespace,
-            f"--timeout={int(timeout_s)}s",
-            timeout_s=timeout_s + 10,
-        )
+        self._wait_for("condition=Ready", timeout_s)
+
+    def wait_shards(self, shards: int, timeout_s: float = 300) -> None:
+        """Wait, with kubectl's watches and so without a load of its own, until that many shards are settled.
+
+        Settled: the slots are split over them, nothing is left to do, and no pod of another shard is there.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            left_s = deadline - time.monotonic()
+            for goal in (f"jsonpath={{.status.currentShards}}={shards}", "condition=Reconciling=False"):
+                self._wait_for(goal, left_s)
+            self._wait_for("condition=Ready", left_s)
+            members = shards * (1 + int(self.resource()["spec"].get("replicasPerShard", 1)))
+            status = self.resource()["status"]
+            if int(status["currentShards"]) == shards and len(self.pods()) == members:
+                return
+            if left_s < 0:
+                raise TimeoutError(f"not within {timeout_s} s: {shards} shards; last seen: {status}")
+            time.sleep(0.2)
+
+    def _wait_for(self, goal: str, timeout_s: float) -> None:
+        limit = f"--timeout={max(1, int(timeout_s))}s"
+        words = ("wait", f"--for={goal}", f"rdc/{self.name}", "-n", self.namespace, limit)
+        self.platform.kubectl(*words, timeout_s=max(1, timeout_s) + 10)
 
     def resource(self) -> dict[str, Any]:
         """Read the resource as the API server has it now."""

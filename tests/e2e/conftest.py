@@ -1,7 +1,8 @@
 """One Kubernetes with the operator installed, for all end-to-end tests; one RedoubtCluster for each test.
 
-REDOUBT_REALNODE=<directory> runs them on a real node instead of a devcluster. A test asks for the faults that
-it needs with `needs(fault, ...)`; where the provider lacks one, it is skipped with the provider's reason.
+REDOUBT_REALNODE=<directory> runs them on a real node instead of a devcluster, REDOUBT_TEST_DEVCLUSTER=<state>
+on a devcluster that runs already. A test asks for the faults that it needs with `needs(fault, ...)`; where the
+provider lacks one, it is skipped with the provider's reason.
 """
 
 from __future__ import annotations
@@ -27,6 +28,11 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         node.offer_volumes(24)
         Deployment(node).install_operator()
         yield node
+        return
+    if running := os.environ.get("REDOUBT_TEST_DEVCLUSTER"):
+        started = DevCluster(state=running)
+        Deployment(started).install_operator()
+        yield started
         return
     with DevCluster(nodes=4, state=tmp_path_factory.mktemp("e2e")) as cluster:
         Deployment(cluster).install_operator()
