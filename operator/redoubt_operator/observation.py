@@ -114,6 +114,7 @@ class Pod:
     serial: int | None
     role_label: str = ""
     revision: str = ""  # annotation redoubt.dev/revision
+    template: int = 1  # annotation redoubt.dev/template
     phase: PodPhase = PodPhase.PENDING
     reason: str = ""  # status.reason: Evicted, NodeLost, Preempting ...
     message: str = ""
@@ -154,6 +155,7 @@ class Claim:
     is_terminating: bool = False
     owner_uid: str = ""  # uid of the owning RedoubtCluster, empty when there is none
     created_at_s: float = 0.0
+    is_retired: bool = False  # label redoubt.dev/retired: kept for people when its shard was removed
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +269,40 @@ class KnownNode:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotMigration:
+    """One move of slots as its source or target reports it (CLUSTER GETSLOTMIGRATIONS)."""
+
+    name: str
+    operation: str  # EXPORT or IMPORT
+    slots: tuple[SlotRange, ...]
+    source_id: str
+    target_id: str
+    state: str  # as the server words it: a phase while it runs, else success, failed or cancelled
+    message: str = ""
+
+    @property
+    def is_active(self) -> bool:
+        return self.state not in ("success", "failed", "cancelled", "canceled")
+
+    @property
+    def is_export(self) -> bool:
+        return self.operation == "EXPORT"
+
+
+@dataclass(frozen=True, slots=True)
+class SlotFigures:
+    """What one slot holds and costs (CLUSTER SLOT-STATS)."""
+
+    slot: int
+    keys: int
+    memory_bytes: int = 0
+    cpu_us: int = 0
+
+
+NOT_ASKED: Unknown = Unknown("not asked", 0.0)
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """The newest scrape of a server's metrics, with the rates that the monitor computed from the ones
     before.
@@ -300,6 +336,10 @@ class Member:
     config: Seen[Mapping[str, str]]
     """CONFIG GET of `directives.watched(spec)`; values as the server printed them."""
     sample: Seen[Sample]
+    migrations: Seen[tuple[SlotMigration, ...]] = NOT_ASKED
+    """Newest first; asked for only while slots are to move."""
+    slot_figures: Seen[tuple[SlotFigures, ...]] = NOT_ASKED
+    """Of the slots that it serves; asked of masters, and only when a placement is to be planned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +355,15 @@ class Outage:
     ended_at_s: float | None
     from_pod: str = ""
     to_pod: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRefusal:
+    """A CONFIG SET that a server answered with an error, and its text. Kept until its pod is gone."""
+
+    pod_uid: str
+    directives: tuple[tuple[str, str], ...]
+    text: str
 
 
 # --- All of it --------------------------------------------------------------------------------------------
@@ -344,6 +393,7 @@ class Observation:
     status: Mapping[str, Any]
     """.status of the resource as the last reconciliation left it, {} at first."""
     outages: tuple[Outage, ...] = ()
+    refusals: tuple[ConfigRefusal, ...] = ()
 
     def member(self, pod: Pod) -> Member | None:
         return next((member for member in self.members if member.pod_uid == pod.uid), None)

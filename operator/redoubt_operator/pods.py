@@ -23,8 +23,13 @@ from redoubt_operator.objects import (
     rendered,
 )
 from redoubt_operator.observation import ClusterMeta, Manifest
-from redoubt_operator.spec import AntiAffinity, ClusterSpec, PodTemplate
+from redoubt_operator.spec import AntiAffinity, ClusterSpec, Placement, PodTemplate, Spread, SpreadRule
 
+TEMPLATE: Final = 1
+"""Which version of the rendering below this is; one more with every change that running pods lack.
+
+Pods of an older version run on until the spec changes, or until a person approves this one for a cluster.
+"""
 USER_ID: Final = 10001  # of the image; any user other than root works
 GRACE_PERIOD_S: Final = 30  # half of it for the handover, the rest for the last snapshot
 DATA_PATH: Final = "/data"
@@ -43,6 +48,8 @@ def pod(spec: ClusterSpec, meta: ClusterMeta, shard: int, serial: int, claim_nam
     metadata = manifest["metadata"]
     metadata["labels"] = {**template.labels, **metadata["labels"]}
     metadata["annotations"] = {**template.annotations, names.ANNOTATION_REVISION: revision(spec)}
+    if TEMPLATE > 1:
+        metadata["annotations"][names.ANNOTATION_TEMPLATE] = str(TEMPLATE)
     label_member(manifest, shard, serial)
     return manifest
 
@@ -56,13 +63,23 @@ def revision(spec: ClusterSpec) -> str:
         "image": _non_default(spec).get("image"),
         "resources": _non_default(spec.resources),
         "podTemplate": _non_default(spec.pod_template),
-        "placement": _non_default(spec.placement),
+        "placement": _non_default(_in_old_words(spec.placement)),
         "secret": spec.auth.secret_name,
         "config": directives.restart_directives(spec),
     }
     written = {name: part for name, part in parts.items() if part}
     text = json.dumps(written, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _in_old_words(placement: Placement) -> Placement:
+    """The same rules as they were written before `spread`: other words for them restart nothing."""
+    nodes, zones = placement.nodes_rule, placement.zones_rule
+    return Placement(
+        anti_affinity=AntiAffinity.NONE if nodes is SpreadRule.OFF else AntiAffinity(nodes),
+        zone_key=None if zones is SpreadRule.OFF else placement.zone_label,
+        spread=Spread(zones=zones if zones is SpreadRule.REQUIRED else None),
+    )
 
 
 def _pod_spec(spec: ClusterSpec, meta: ClusterMeta, shard: int, name: str, claim_name: str) -> dict[str, Any]:
@@ -97,15 +114,9 @@ def _pod_spec(spec: ClusterSpec, meta: ClusterMeta, shard: int, name: str, claim
     affinity = _affinity(spec, meta, shard)
     if affinity:
         pod_spec["affinity"] = affinity
-    if spec.placement.zone_key is not None:
-        pod_spec["topologySpreadConstraints"] = [
-            {
-                "maxSkew": 1,
-                "topologyKey": spec.placement.zone_key,
-                "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": names.shard_selector(meta.name, shard)},
-            }
-        ]
+    constraints = _zone_constraints(spec, meta, shard)
+    if constraints:
+        pod_spec["topologySpreadConstraints"] = constraints
     _merge_template(pod_spec, template)
     return pod_spec
 
@@ -174,15 +185,31 @@ def _affinity(spec: ClusterSpec, meta: ClusterMeta, shard: int) -> dict[str, Any
         "topologyKey": "kubernetes.io/hostname",
         "labelSelector": {"matchLabels": names.shard_selector(meta.name, shard)},
     }
-    match spec.placement.anti_affinity:
-        case AntiAffinity.PREFERRED:
+    match spec.placement.nodes_rule:
+        case SpreadRule.PREFERRED:
             preferred = [{"weight": 100, "podAffinityTerm": term}]
             apart: dict[str, Any] = {"preferredDuringSchedulingIgnoredDuringExecution": preferred}
-        case AntiAffinity.REQUIRED:
+        case SpreadRule.REQUIRED:
             apart = {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
-        case AntiAffinity.NONE:
+        case SpreadRule.OFF:
             return dict(spec.pod_template.affinity)
     return {"podAntiAffinity": apart, **spec.pod_template.affinity}
+
+
+def _zone_constraints(spec: ClusterSpec, meta: ClusterMeta, shard: int) -> list[dict[str, Any]]:
+    rule = spec.placement.zones_rule
+    if rule is SpreadRule.OFF:
+        return []
+    constraint: dict[str, Any] = {
+        "maxSkew": 1,
+        "topologyKey": spec.placement.zone_label,
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": names.shard_selector(meta.name, shard)},
+    }
+    if rule is SpreadRule.REQUIRED:
+        # A zone whose nodes are all cordoned takes nobody; counted as empty it would keep members Pending.
+        constraint |= {"whenUnsatisfiable": "DoNotSchedule", "nodeTaintsPolicy": "Honor"}
+    return [constraint]
 
 
 def _merge_template(pod_spec: dict[str, Any], template: PodTemplate) -> None:

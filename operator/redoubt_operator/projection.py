@@ -18,7 +18,9 @@ from typing import Any, Final
 from redoubt_operator import quantity
 from redoubt_operator.names import (
     ANNOTATION_REVISION,
+    ANNOTATION_TEMPLATE,
     CONTAINER,
+    LABEL_RETIRED,
     LABEL_ROLE,
     LABEL_SERIAL,
     LABEL_SHARD,
@@ -39,6 +41,8 @@ from redoubt_operator.observation import (
 )
 
 LABEL_ZONE: Final = "topology.kubernetes.io/zone"
+# Cluster Autoscaler and Karpenter put these on a node before they evict its pods.
+TAINTS_OF_LEAVING: Final = frozenset({"ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted"})
 DATA_PATH: Final = "/data"
 
 
@@ -61,7 +65,7 @@ def cluster_meta(manifest: Manifest) -> ClusterMeta:
 def pod(manifest: Manifest) -> Pod:
     """Project a pod."""
     metadata, spec, status = manifest["metadata"], manifest.get("spec") or {}, manifest.get("status") or {}
-    labels = metadata.get("labels") or {}
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
     conditions = {condition["type"]: condition for condition in status.get("conditions") or []}
     scheduled = conditions.get("PodScheduled", {})
     is_unschedulable = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
@@ -74,7 +78,8 @@ def pod(manifest: Manifest) -> Pod:
         shard=_number(labels.get(LABEL_SHARD)),
         serial=_number(labels.get(LABEL_SERIAL)),
         role_label=labels.get(LABEL_ROLE, ""),
-        revision=(metadata.get("annotations") or {}).get(ANNOTATION_REVISION, ""),
+        revision=annotations.get(ANNOTATION_REVISION, ""),
+        template=_number(annotations.get(ANNOTATION_TEMPLATE)) or 1,
         phase=PodPhase(status.get("phase", PodPhase.PENDING)),
         reason=status.get("reason", ""),
         message=status.get("message", ""),
@@ -132,6 +137,7 @@ def claim(manifest: Manifest) -> Claim:
         is_terminating="deletionTimestamp" in metadata,
         owner_uid=_owner_uid(metadata),
         created_at_s=seconds(metadata.get("creationTimestamp")) or 0.0,
+        is_retired=LABEL_RETIRED in labels,
     )
 
 
@@ -156,16 +162,17 @@ def auth_secret(manifest: Manifest) -> AuthSecret:
     )
 
 
-def host_node(manifest: Manifest) -> HostNode:
-    """Project a node."""
+def host_node(manifest: Manifest, zone_label: str = LABEL_ZONE) -> HostNode:
+    """Project a node. It counts as cordoned, too, when an autoscaler has marked it as going."""
     metadata, spec, status = manifest["metadata"], manifest.get("spec") or {}, manifest.get("status") or {}
     conditions = {condition["type"]: condition for condition in status.get("conditions") or []}
+    taints = {taint.get("key") for taint in spec.get("taints") or []}
     return HostNode(
         name=metadata["name"],
         is_ready=conditions.get("Ready", {}).get("status") == "True",
-        is_cordoned=bool(spec.get("unschedulable")),
-        is_out_of_service=any(taint.get("key") == TAINT_OUT_OF_SERVICE for taint in spec.get("taints") or []),
-        zone=(metadata.get("labels") or {}).get(LABEL_ZONE, ""),
+        is_cordoned=bool(spec.get("unschedulable")) or not taints.isdisjoint(TAINTS_OF_LEAVING),
+        is_out_of_service=TAINT_OUT_OF_SERVICE in taints,
+        zone=(metadata.get("labels") or {}).get(zone_label, ""),
     )
 
 

@@ -23,6 +23,7 @@ from redoubt_operator.reserved import RESERVED
 SHARDS_MAX: Final = 100
 REPLICAS_MAX: Final = 5
 CONFIG_ENTRIES_MAX: Final = 100  # CEL needs a bound to estimate the cost of a rule
+DEFAULT_ZONE_LABEL: Final = "topology.kubernetes.io/zone"
 DEFAULT_IMAGE: Final = "redoubt-server:0.1.0"
 
 _DIRECTIVE: Final = re.compile(r"^[a-z][a-z0-9-]*$")
@@ -73,6 +74,21 @@ class AntiAffinity(StrEnum):
     PREFERRED = "Preferred"
     REQUIRED = "Required"
     NONE = "None"
+
+
+class SpreadRule(StrEnum):
+    """How strictly the members of a shard stay apart."""
+
+    REQUIRED = "Required"
+    PREFERRED = "Preferred"
+    OFF = "Off"
+
+
+class MasterSpread(StrEnum):
+    """Whether masters are kept even over zones and nodes."""
+
+    PREFERRED = "Preferred"
+    OFF = "Off"
 
 
 def _about(description: str, **schema: Any) -> dict[str, Any]:
@@ -165,22 +181,67 @@ class Auth:
 
 
 @dataclass(frozen=True, slots=True)
+class Spread:
+    """Over what members and masters spread."""
+
+    nodes: SpreadRule | None = field(
+        default=None,
+        metadata=_about(
+            "Members of one shard on different nodes: Required (a member without such a node stays "
+            "Pending), Preferred or Off. Without it `placement.antiAffinity` says so: Preferred."
+        ),
+    )
+    zones: SpreadRule | None = field(
+        default=None,
+        metadata=_about(
+            "Members of one shard in different zones, likewise. Without it Preferred when "
+            "`placement.zoneKey` is given, else Off."
+        ),
+    )
+    masters: MasterSpread = field(
+        default=MasterSpread.PREFERRED,
+        metadata=_about(
+            "Preferred: masters are kept even over zones, then over nodes, by one switchover at a time "
+            "while nothing else happens. Off: they stay where they are."
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Placement:
     """How members spread over nodes and zones."""
 
     anti_affinity: AntiAffinity = field(
         default=AntiAffinity.PREFERRED,
-        metadata=_about("Whether the members of one shard avoid each other's node."),
+        metadata=_about(
+            "Whether the members of one shard avoid each other's node; `spread.nodes` goes before it."
+        ),
     )
     zone_key: str | None = field(
         default=None,
         metadata=_about(
-            "Node label over whose values the members of a shard also spread, for example "
-            "topology.kubernetes.io/zone.",
+            "Node label whose values are the zones; topology.kubernetes.io/zone without it.",
             min_length=1,
             max_length=317,
         ),
     )
+    spread: Spread = field(default_factory=Spread, metadata=_about("Over what members and masters spread."))
+
+    @property
+    def nodes_rule(self) -> SpreadRule:
+        if self.spread.nodes is not None:
+            return self.spread.nodes
+        return SpreadRule.OFF if self.anti_affinity is AntiAffinity.NONE else SpreadRule(self.anti_affinity)
+
+    @property
+    def zones_rule(self) -> SpreadRule:
+        if self.spread.zones is not None:
+            return self.spread.zones
+        return SpreadRule.OFF if self.zone_key is None else SpreadRule.PREFERRED
+
+    @property
+    def zone_label(self) -> str:
+        return self.zone_key or DEFAULT_ZONE_LABEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +288,21 @@ class PodTemplate:
     )
     resources: Resources | None = field(
         default=None, metadata=_about("Requests and limits that are merged over `spec.resources`.")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """How pods are replaced when the spec changes."""
+
+    shards_at_once: int = field(
+        default=4,
+        metadata=_about(
+            "Shards that a rolling update works in at the same time, once its first pod serves well. Each "
+            "costs its master a full sync.",
+            minimum=1,
+            maximum=SHARDS_MAX,
+        ),
     )
 
 
@@ -281,6 +357,9 @@ class ClusterSpec:
     auth: Auth = field(default_factory=Auth, metadata=_about("Where the password comes from."))
     placement: Placement = field(
         default_factory=Placement, metadata=_about("How members spread over nodes and zones.")
+    )
+    update: Update = field(
+        default_factory=Update, metadata=_about("How pods are replaced when the spec changes.")
     )
     pod_template: PodTemplate = field(
         default_factory=PodTemplate, metadata=_about("What is merged into every pod.")
