@@ -281,7 +281,7 @@ def _contenders(wanted: list[str], build: str, resources: ExitStack) -> list[Con
             resources.callback(cluster.stop)
             contenders.append(Processes(name, cluster, how))
     if "operator" in wanted:
-        resource = Resource("operator, spec.shards", _platform(resources))
+        resource = Resource("operator, spec.shards", platform(resources))
         resources.callback(resource.close)
         contenders.append(resource)
     return contenders

@@ -75,6 +75,12 @@ class Deployment:
         else:
             self.platform.kubectl("rollout", "status", *target, "--timeout=120s")
 
+    def operator_leader(self) -> str:
+        """Name the pod of the operator that leads now; empty if none does."""
+        words = ("get", "lease", "redoubt-operator", "-n", OPERATOR_NAMESPACE, "--ignore-not-found")
+        holder = self.platform.kubectl(*words, "-o", "jsonpath={.spec.holderIdentity}")
+        return holder.split("_")[0]
+
     def apply(self, **spec: Any) -> float:
         """Apply the resource with this spec; return the monotonic time of the apply."""
         resource = {

@@ -1,8 +1,8 @@
 """One Kubernetes with the operator installed, for all end-to-end tests; one RedoubtCluster for each test.
 
-REDOUBT_REALNODE=<directory> runs them on a real node instead of a devcluster, REDOUBT_TEST_DEVCLUSTER=<state>
-on a devcluster that runs already. A test asks for the faults that it needs with `needs(fault, ...)`; where the
-provider lacks one, it is skipped with the provider's reason.
+REDOUBT_REALNODE=<directory> runs them on a real node instead of a devcluster of their own,
+REDOUBT_TEST_DEVCLUSTER=<state> on a devcluster that runs already. A test asks for the faults that it needs
+with `needs(fault, ...)`; where the provider lacks one, it is skipped with the provider's reason.
 """
 
 from __future__ import annotations
