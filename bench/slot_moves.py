@@ -287,7 +287,8 @@ def _contenders(wanted: list[str], build: str, resources: ExitStack) -> list[Con
     return contenders
 
 
-def _platform(resources: ExitStack) -> Platform:
+def platform(resources: ExitStack) -> Platform:
+    """Start a devcluster, or take the real node, and install the operator."""
     if directory := os.environ.get("REDOUBT_REALNODE"):
         node = Realnode(directory)
         node.restrict()

@@ -14,8 +14,10 @@ from contextlib import ExitStack
 from random import Random
 from typing import Any, Final
 
+from devcluster.cluster_writer import ClusterWriter
 from devcluster.dataset import Dataset
 from devcluster.deployment import OPERATOR_NAMESPACE, Deployment
+from devcluster.writer import ShardWriter
 
 SHARDS: Final = (3, 4)
 SPEC: Final[dict[str, Any]] = {
@@ -61,8 +63,9 @@ class MoveKills:
             deployment.writer(shard, prefix=f"round-{number}-{shard}") for shard in range(self._shards)
         ]
         application = deployment.cluster_writer(prefix=f"round-{number}")
+        clients: list[ShardWriter | ClusterWriter] = [*writers, application]
         with ExitStack() as running:
-            for one in (*writers, application):
+            for one in clients:
                 running.enter_context(one)
             time.sleep(WARMUP_S)
             began = deployment.apply(shards=wanted, **SPEC)
@@ -74,12 +77,12 @@ class MoveKills:
         self._shards = wanted
         self.settle_s.append(took_s)
         self.errors += application.errors
-        missing = [key for one in (*writers, application) for key in deployment.missing_keys(one)]
+        missing = [key for one in clients for key in deployment.missing_keys(one)]
         client = deployment.cluster_client()
         missing += ["canary"] * self._dataset.lost(client)
         client.close()
         self.lost += missing
-        acknowledged = sum(len(one.acknowledged) for one in (*writers, application))
+        acknowledged = sum(len(one.acknowledged) for one in clients)
         return (
             f"round {number}: {wanted} shards after {took_s:.1f} s, {story}; {acknowledged} acknowledged, "
             f"{len(missing)} lost, {len(application.errors)} errors at redis-py"
@@ -116,6 +119,6 @@ class MoveKills:
             for pod in self._deployment.pods()
             if pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
         ]
-        victim = self._random.choice(pods)
+        victim = str(self._random.choice(pods))
         self._deployment.platform.faults.kill(victim, self._deployment.namespace)
         return victim

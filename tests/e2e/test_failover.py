@@ -162,28 +162,6 @@ def test_all_pods_deleted_at_once_without_volumes_say_that_data_is_lost(serving:
     serving.wait_ready()
 
 
-@pytest.mark.parametrize(("shards", "replicas"), [(1, 1), (3, 1), (1, 2)])
-def test_two_nodes_are_drained_at_once(
-    deployment: Deployment, needs: Callable[..., None], shards: int, replicas: int
-) -> None:
-    needs(Fault.LOSE_NODE)  # stands for: more than one node
-    deployment.apply(shards=shards, replicasPerShard=replicas, resources=RESOURCES)
-    deployment.wait_ready()
-    deployment.wait_synced()
-    write_some(deployment)
-    nodes = sorted({pod["spec"]["nodeName"] for pod in deployment.pods()})[:2]
-    drain = ("--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=120s")
-    try:
-        with deployment.writer(0) as writer:
-            deployment.platform.kubectl("drain", *nodes, *drain, timeout_s=150)
-            time.sleep(1)
-        deployment.wait_synced(120)
-        assert deployment.missing_keys(writer) == []
-        assert lost_canaries(deployment) == 0
-    finally:
-        deployment.platform.kubectl("uncordon", *nodes)
-
-
 def test_a_lost_node_takes_no_shard_with_it(deployment: Deployment, needs: Callable[..., None]) -> None:
     needs(Fault.LOSE_NODE)
     deployment.apply(shards=3, replicasPerShard=1, resources=RESOURCES)
