@@ -124,6 +124,10 @@ class Config:
     lfu_log_factor: int = 10
     lfu_decay_time: int = 1
 
+    # Encodings
+    hash_max_listpack_entries: int = 512
+    hash_max_listpack_value: int = 64
+
     # Persistence
     dir: str = "."
     dbfilename: str = "dump.rdb"
@@ -354,6 +358,19 @@ _ROWS: Final = [
     Directive("active-expire-effort", Integer(1, 10), "How much time the search for expired keys may take."),
     Directive("lfu-log-factor", Integer(0), "How many hits saturate a key's frequency counter."),
     Directive("lfu-decay-time", Integer(0), "Minutes after which an unused frequency counter is halved."),
+    # Encodings
+    Directive(
+        "hash-max-listpack-entries",
+        Integer(0),
+        "Most fields of a hash that is packed.",
+        alias="hash-max-ziplist-entries",
+    ),
+    Directive(
+        "hash-max-listpack-value",
+        Integer(0),
+        "Longest field or value of a hash that is packed.",
+        alias="hash-max-ziplist-value",
+    ),
     # Persistence
     Directive("dir", Text(), "Directory of the data files.", is_mutable=False),
     Directive("dbfilename", FileName(), "Name of the snapshot file.", is_protected=True),

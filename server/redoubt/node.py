@@ -33,6 +33,8 @@ from redoubt.commands import (  # noqa: F401 - they register their commands
     dump,
     expiry,
     generic,
+    hash,
+    hash_reading,
     introspection,
     iteration,
     memory,
@@ -90,6 +92,7 @@ class Node(LifecycleHook):
         self.upkeep = Upkeep(state)
         state.upkeep = self.upkeep
         connection.follow_config(state)
+        state.limits.follow(config)
         self.clients = Clients(state)
         self.ticked_ms = now_ms
         self.shutdown: Shutdown | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
+from redoubt.data.limits import Limits
 from redoubt.hooks import ProcessHook, UpkeepHook
 from redoubt.interfaces import LANES, Close, Effect, Link
 from redoubt.rates import Rates
@@ -54,6 +55,7 @@ class ServerState:
     def __init__(self, config: Config, random: Random, start_ms: int) -> None:
         self.config = config
         self.random = random
+        self.limits = Limits()
         self.start_ms = start_ms
         self.now_ms = start_ms
         self.run_id = f"{random.getrandbits(160):040x}"

@@ -7,6 +7,8 @@ scripts under names of his own.
 
 from __future__ import annotations
 
+from tests.differential.hashes import HASH_SCRIPTS
+
 SCRIPTS: dict[str, str] = {
     "get and set": """
         GET missing
@@ -535,4 +537,5 @@ SCRIPTS: dict[str, str] = {
         MEMORY USAGE nope
         MEMORY FOO
     """,
+    **HASH_SCRIPTS,
 }

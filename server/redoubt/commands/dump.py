@@ -105,7 +105,7 @@ def restore_(ctx: Session, argv: list[bytes]) -> Reply:
     due_ms = integer(argv[2])
     if due_ms < 0:
         return ErrorReply(INVALID_TTL)
-    value = _value_of(payload)
+    value = _value_of(ctx, payload)
     if due_ms and not options.is_absolute:
         due_ms = min(due_ms + ctx.now_ms, INTEGER_MAX)
     if due_ms and due_ms <= ctx.now_ms and not ctx.is_master_link:
@@ -129,9 +129,9 @@ def restore_asking(ctx: Session, argv: list[bytes]) -> Reply:
     return restore_(ctx, argv)
 
 
-def _value_of(payload: bytes) -> Value:
+def _value_of(ctx: Session, payload: bytes) -> Value:
     try:
-        return restore(payload)
+        return restore(payload, ctx.state.limits)
     except UntrustedPayload:
         raise CommandError(UNTRUSTED) from None
     except BadPayload:

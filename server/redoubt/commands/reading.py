@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from redoubt.commands.arguments import NOT_AN_INTEGER, integer
+from redoubt.data.structure import Structure
 from redoubt.data.text import Text, Value
 from redoubt.resp.replies import CommandError
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from redoubt.session import Session
 
 NO_SUCH_KEY: Final = b"ERR no such key"
+WRONG_TYPE: Final = b"WRONGTYPE Operation against a key holding the wrong kind of value"
 # Database numbers are C ints in Redis, and its error names the range.
 INT_MIN: Final = -(1 << 31)
 INT_MAX: Final = (1 << 31) - 1
@@ -36,18 +38,26 @@ def read(ctx: Session, key: bytes) -> Value | None:
 
 
 def read_text(ctx: Session, key: bytes) -> Text | None:
-    """Return the string at `key` for a reading command."""
+    """Return the string at `key` for a reading command; raises CommandError for other types."""
     value = ctx.db.lookup(key, ctx.now_ms)
+    if isinstance(value, bytes):  # nearly always, and the cheapest to ask
+        ctx.state.statistics.keyspace_hits += 1
+        return value
     if value is None:
         ctx.state.statistics.keyspace_misses += 1
-    else:
-        ctx.state.statistics.keyspace_hits += 1
+        return None
+    ctx.state.statistics.keyspace_hits += 1
+    if isinstance(value, Structure):
+        raise CommandError(WRONG_TYPE)
     return value
 
 
 def writable_text(ctx: Session, key: bytes) -> Text | None:
-    """Return the string at `key` for a command that will change it."""
-    return ctx.db.lookup(key, ctx.now_ms)
+    """Return the string at `key` for a command that will change it; raises CommandError for other types."""
+    value = ctx.db.lookup(key, ctx.now_ms)
+    if isinstance(value, Structure):
+        raise CommandError(WRONG_TYPE)
+    return value
 
 
 def database_number(word: bytes, invalid: bytes = b"") -> int:

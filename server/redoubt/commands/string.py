@@ -30,6 +30,7 @@ from redoubt.commands.declare import (
 )
 from redoubt.commands.expiry_times import StringOptions, due_time, parse_string_options
 from redoubt.commands.reading import read, read_text
+from redoubt.data.structure import Structure
 from redoubt.data.text import text_bytes, text_length
 from redoubt.resp.replies import OK, CommandError, Reply
 
@@ -173,7 +174,8 @@ def mget(ctx: Session, argv: list[bytes]) -> Reply:
     reply: list[Reply] = []
     for key in argv[1:]:
         value = read(ctx, key)
-        reply.append(None if value is None else text_bytes(value))
+        # What is not a string counts as missing here, the one place where Redis does not call it an error.
+        reply.append(None if value is None or isinstance(value, Structure) else text_bytes(value))
     return reply
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from redoubt.data.text import GrowableText, Value
+from redoubt.data.text import Value
 
 if TYPE_CHECKING:
     from redoubt.data.keyspace import Keyspace
@@ -64,9 +64,9 @@ def size_of(value: Value) -> int:
     """Return what a value occupies, its place in the table not included."""
     if isinstance(value, bytes):
         return size_of_bytes(value)
-    if isinstance(value, GrowableText):
-        return value.size_bytes()
-    return INTEGER_BYTES
+    if isinstance(value, int):
+        return INTEGER_BYTES
+    return value.size_bytes()
 
 
 def parts_of(keyspaces: list[Keyspace]) -> MemoryParts:

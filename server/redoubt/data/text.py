@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from redoubt.data.structure import Structure
+
 INTEGER_MIN: Final = -(1 << 63)
 INTEGER_MAX: Final = (1 << 63) - 1
 # A canonical 64-bit integer has at most 19 digits and a sign.
@@ -57,8 +59,8 @@ class GrowableText:
 
 
 Text = bytes | int | GrowableText
-# What the keyspace holds. Every other data type joins this union with a class of its own.
-Value = Text
+# What the keyspace holds: a string, or one of the other data types, which subclass Structure.
+Value = Text | Structure
 
 
 def text_bytes(value: Text) -> bytes:
@@ -117,12 +119,14 @@ def parse_integer(text: bytes) -> int | None:
 
 def copy_of(value: Value) -> Value:
     """Return a value that changes independently of this one."""
+    if isinstance(value, Structure):
+        return value.copy()
     return GrowableText(value.content()) if isinstance(value, GrowableText) else value
 
 
 def type_name(value: Value) -> bytes:
     """Return the name under which TYPE and SCAN know the value."""
-    return b"string"
+    return value.type_name() if isinstance(value, Structure) else b"string"
 
 
 def encoding_name(value: Value) -> bytes:
@@ -135,4 +139,4 @@ def encoding_name(value: Value) -> bytes:
         return b"embstr" if len(value) <= EMBSTR_LENGTH_MAX else b"raw"
     if isinstance(value, int):
         return b"int"
-    return b"raw"
+    return value.encoding_name() if isinstance(value, Structure) else b"raw"

@@ -191,7 +191,7 @@ class Load(FileJob):
         self.loader = DatasetLoader(state.keyspaces, now_ms if is_deciding else 0)
         config = state.config
         self.reader = RdbReader(
-            dump.path(), self.loader, len(state.keyspaces), text_bytes_max=config.proto_max_bulk_len
+            dump.path(), self.loader, len(state.keyspaces), config.proto_max_bulk_len, state.limits
         )
 
     def chunk(self, data: bytes, now_ms: int) -> None:

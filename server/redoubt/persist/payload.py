@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from redoubt.data.limits import Limits
 from redoubt.data.text import Value
 from redoubt.persist.checksum import crc64
 from redoubt.persist.rdb_format import (
@@ -67,10 +68,10 @@ def version_of(payload: bytes) -> int:
     return version
 
 
-def restore(payload: bytes) -> Value:
+def restore(payload: bytes, limits: Limits | None = None) -> Value:
     """Return the value of a payload, after checking its footer; raises UntrustedPayload or BadPayload."""
     version_of(payload)
-    source = RdbSource("payload")
+    source = RdbSource("payload", limits=limits)
     source.feed(payload[:-FOOTER_BYTES])
     source.gather()
     try:

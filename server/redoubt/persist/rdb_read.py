@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from mypy_extensions import mypyc_attr
 
+from redoubt.data.limits import Limits
 from redoubt.data.text import Value
 from redoubt.persist.rdb_format import (
     CHECKSUM_VERSION_MIN,
@@ -69,11 +70,16 @@ class RdbReader:
     """Reads one RDB stream; see the module's docstring."""
 
     def __init__(
-        self, path: str, sink: RdbSink, databases: int = 1 << 31, text_bytes_max: int = TEXT_BYTES_MAX
+        self,
+        path: str,
+        sink: RdbSink,
+        databases: int = 1 << 31,
+        text_bytes_max: int = TEXT_BYTES_MAX,
+        limits: Limits | None = None,
     ) -> None:
         self.is_done = False
         self.version = 0
-        self._source = RdbSource(path, text_bytes_max)
+        self._source = RdbSource(path, text_bytes_max, limits)
         self._sink = sink
         self._databases = databases
         self._database = 0

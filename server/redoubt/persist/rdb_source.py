@@ -15,6 +15,7 @@ from typing import Final
 
 import lzf
 
+from redoubt.data.limits import Limits
 from redoubt.persist.checksum import crc64
 from redoubt.persist.rdb_format import (
     ENCODING_INT8,
@@ -37,8 +38,10 @@ class Underrun(Exception):
 class RdbSource:
     """The unread part of the stream; see the module's docstring."""
 
-    def __init__(self, path: str, text_bytes_max: int = TEXT_BYTES_MAX) -> None:
+    def __init__(self, path: str, text_bytes_max: int = TEXT_BYTES_MAX, limits: Limits | None = None) -> None:
         self.path = path
+        # How large the packed form of a value may be here.
+        self.limits = Limits() if limits is None else limits
         self.text_bytes_max = text_bytes_max
         self._crc = 0
         self._summed = 0  # up to here `_buffer` is part of it

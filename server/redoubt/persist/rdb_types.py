@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from redoubt.data.hash import Hash
 from redoubt.data.text import GrowableText
-from redoubt.persist.rdb_format import TYPE_TEXT
+from redoubt.persist.rdb_format import TYPE_HASH, TYPE_HASH_LISTPACK, TYPE_TEXT
+from redoubt.persist.rdb_hash import HashReader, HashWriter, PackedHashReader
 from redoubt.persist.rdb_text import TextReader, TextWriter
 from redoubt.persist.rdb_value import ValueReader, ValueWriter
 
@@ -19,9 +21,12 @@ WRITERS: Final[dict[type, ValueWriter]] = {
     bytes: _TEXT_WRITER,
     int: _TEXT_WRITER,
     GrowableText: _TEXT_WRITER,
+    Hash: HashWriter(),
 }
 
 # Made anew for each value, since the reader of an aggregate remembers how far it has come.
 READERS: Final[dict[int, type[ValueReader]]] = {
     TYPE_TEXT: TextReader,
+    TYPE_HASH: HashReader,
+    TYPE_HASH_LISTPACK: PackedHashReader,
 }

@@ -58,7 +58,7 @@ class Transfer:
         self.has_dropped_old = False
         self.loader = DatasetLoader(self.keyspaces, 0)
         self.reader = RdbReader(
-            source, self.loader, len(state.keyspaces), text_bytes_max=state.config.proto_max_bulk_len
+            source, self.loader, len(state.keyspaces), state.config.proto_max_bulk_len, state.limits
         )
         self._mark = b""
         self._has_header = False

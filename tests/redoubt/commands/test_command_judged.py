@@ -39,6 +39,7 @@ DOCS_DIFFERENCES: dict[str, tuple[set[str], str]] = {
     "command|getkeysandflags": ({"arguments"}, "7.0 has no arguments, 7.2 has"),
     "config|get": ({"arguments"}, "a repeated argument is no block of one here"),
     "debug": ({"arguments"}, "Redis documents none"),
+    "hscan": ({"arguments"}, "7.4 has NOVALUES"),
     "replconf": ({"arguments"}, "Redis documents none"),
 }
 

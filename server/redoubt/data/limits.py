@@ -1,0 +1,40 @@
+"""Up to which size a structure is packed: the directives that steer encodings, as numbers at hand.
+
+Commands ask at every change, and readers of RDB for every value, so the numbers lie in one plain object that
+follows the configuration instead of being looked up in it. Redis's defaults stand where there is no
+configuration (a payload looked at by a test).
+
+Owned by the server's state; the node has it follow the configuration.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from redoubt.config import Config
+
+DIRECTIVES: Final = ("hash-max-listpack-entries", "hash-max-listpack-value")
+
+
+class Limits:
+    """The limits now in force."""
+
+    def __init__(self) -> None:
+        self.hash_fields = 512
+        self.hash_bytes = 64
+        self._config: Config | None = None
+
+    def follow(self, config: Config) -> None:
+        """Take the values of the configuration, now and whenever they change."""
+        self._config = config
+        for name in DIRECTIVES:
+            config.on_change(name, self._take)
+        self._take()
+
+    def _take(self) -> str:
+        config = self._config
+        assert config is not None
+        self.hash_fields = config.hash_max_listpack_entries
+        self.hash_bytes = config.hash_max_listpack_value
+        return ""

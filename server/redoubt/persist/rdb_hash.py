@@ -1,0 +1,80 @@
+"""Hashes in RDB: a listpack as it lies in memory, or the number of fields and then field and value in turn.
+
+What comes from outside is checked before it is believed: a listpack by its structure, and both forms for
+fields that stand twice. Which form the value has here is decided anew by the limits in force, as in Redis: a
+table that fits is packed, and a pack of too many fields becomes a table.
+
+Source: Redis `src/rdb.c` (RDB_TYPE_HASH, RDB_TYPE_HASH_LISTPACK).
+"""
+
+from __future__ import annotations
+
+from redoubt.data.hash import Hash, is_sound_hash
+from redoubt.data.text import Value
+from redoubt.persist.rdb_format import TYPE_HASH, TYPE_HASH_LISTPACK
+from redoubt.persist.rdb_source import RdbSource
+from redoubt.persist.rdb_text import write_length, write_text
+from redoubt.persist.rdb_value import ValueReader, ValueWriter
+
+
+class HashWriter(ValueWriter):
+    """Writes hashes in the form that they have."""
+
+    def type_byte(self, value: Value) -> int:
+        """Name the type byte of the form."""
+        assert isinstance(value, Hash)
+        return TYPE_HASH_LISTPACK if value.table is None else TYPE_HASH
+
+    def write(self, value: Value, is_compressed: bool, out: list[bytes]) -> None:
+        """Append the hash."""
+        assert isinstance(value, Hash)
+        if value.table is None:
+            write_text(value.packed, is_compressed, out)
+            return
+        write_length(value.count(), out)
+        for field, text in value.pairs():
+            write_text(field, is_compressed, out)
+            write_text(text, is_compressed, out)
+
+
+class PackedHashReader(ValueReader):
+    """Reads the packed form; stateless."""
+
+    def read(self, source: RdbSource) -> Value:
+        """Read one hash."""
+        packed = source.text()
+        if not is_sound_hash(packed):
+            raise source.corrupt("the listpack of a hash", f"{len(packed)} bytes that are none")
+        value = Hash(packed)
+        if value.count() > source.limits.hash_fields:
+            value.unpack()
+        return value
+
+
+class HashReader(ValueReader):
+    """Reads the form of a table, a pair at a time."""
+
+    def __init__(self) -> None:
+        self._hash = Hash()
+        self._left = -1
+
+    def read(self, source: RdbSource) -> Value:
+        """Read on; the pairs that have been read are kept."""
+        if self._left < 0:
+            self._left = source.length()
+            if self._left == 0:
+                raise source.corrupt("a hash with fields", "one without")
+            if self._left > source.limits.hash_fields:
+                self._hash.unpack()
+            source.commit()
+        value = self._hash
+        while self._left:
+            field = source.text()
+            text = source.text()
+            if len(field) > source.limits.hash_bytes or len(text) > source.limits.hash_bytes:
+                value.unpack()
+            if not value.put(field, text, source.limits.hash_fields):
+                raise source.corrupt("each field once", f"{field!r} twice")
+            self._left -= 1
+            source.commit()
+        return value

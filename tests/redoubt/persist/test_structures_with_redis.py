@@ -1,0 +1,165 @@
+"""Hashes of both forms travel between Redoubt and redis-server: DUMP and RESTORE, files, full syncs.
+
+`FILLS` is what later data types join: commands that make a key of each form, and how its content is read.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import time
+from typing import Any
+
+import pytest
+
+from redoubt.persist import payload
+from redoubt.resp.replies import OK, ErrorReply
+from tests.redoubt.harness import Connection, redis_process, server_process
+
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs a redis-server to compare with"),
+]
+
+NUMBERS = [
+    0,
+    1,
+    -1,
+    127,
+    128,
+    -4096,
+    4095,
+    4096,
+    32767,
+    -32768,
+    2**23,
+    2**31,
+    -(2**31) - 1,
+    2**63 - 1,
+    -(2**63),
+]
+
+
+def hashes() -> dict[bytes, list[list[bytes]]]:
+    """Return the commands that make hashes of every form, by key."""
+    draw = random.Random(7)
+    numbers = [b"%d" % number for number in NUMBERS]
+    texts = [b"", b"x", b"01", b"-0", b"1.5", draw.randbytes(64), b"a" * 64, b"\x00\xff"]
+    large = [b"field:%d" % number for number in range(700)]
+    return {
+        b"hash:numbers": [[b"HSET", b"hash:numbers", *(word for n in numbers for word in (n, n))]],
+        b"hash:texts": [[b"HSET", b"hash:texts", *(word for t in texts for word in (t, t))]],
+        b"hash:many": [[b"HSET", b"hash:many", *(word for f in large for word in (f, f * 2))]],
+        b"hash:long": [[b"HSET", b"hash:long", b"f", draw.randbytes(100_000), b"g", b"a" * 5000]],
+        b"hash:limit": [[b"HSET", b"hash:limit", *(word for n in range(512) for word in (b"%d" % n, b"v"))]],
+        b"hash:shrunk": [
+            [b"HSET", b"hash:shrunk", *(word for f in large for word in (f, b"1"))],
+            [b"HDEL", b"hash:shrunk", *large[2:]],
+        ],
+    }
+
+
+def fill(client: Connection) -> list[bytes]:
+    """Make every key; return them."""
+    made = hashes()
+    for commands in made.values():
+        for command in commands:
+            assert not isinstance(client.ask(*command), ErrorReply)
+    return list(made)
+
+
+def content(client: Connection, key: bytes) -> Any:
+    """Return type, encoding, and the elements in an order of their own."""
+    words = client.ask("HGETALL", key)
+    pairs = sorted(zip(words[::2], words[1::2], strict=True))
+    return client.ask("TYPE", key), client.ask("OBJECT", "ENCODING", key), pairs
+
+
+def contents(client: Connection, keys: list[bytes]) -> dict[bytes, Any]:
+    return {key: content(client, key) for key in keys}
+
+
+def arrived(made: dict[bytes, Any]) -> dict[bytes, Any]:
+    """Return what contents become on the way: a table that has shrunk is packed again, on both servers."""
+    kind, encoding, pairs = made[b"hash:shrunk"]
+    assert encoding == b"hashtable"
+    return {**made, b"hash:shrunk": (kind, b"listpack", pairs)}
+
+
+def test_a_dump_of_either_is_restored_by_the_other() -> None:
+    with server_process() as ours, redis_process() as redis:
+        for source, target in ((ours.connect(), redis.connect()), (redis.connect(), ours.connect())):
+            target.ask("FLUSHALL")
+            keys = fill(source)
+            for key in keys:
+                assert target.ask("RESTORE", key, 0, source.ask("DUMP", key)) == OK
+            assert contents(target, keys) == arrived(contents(source, keys))
+
+
+def test_packed_values_are_the_same_bytes_on_both() -> None:
+    with server_process() as ours, redis_process() as redis:
+        mine, theirs = ours.connect(), redis.connect()
+        fill(theirs)
+        for key in fill(mine):
+            if mine.ask("OBJECT", "ENCODING", key) == b"listpack":
+                assert mine.ask("DUMP", key) == theirs.ask("DUMP", key), key
+
+
+def test_files_of_either_are_loaded_by_the_other() -> None:
+    with server_process() as ours, redis_process() as redis:
+        for source, target in ((ours, redis), (redis, ours)):
+            client = source.connect()
+            client.ask("FLUSHALL")
+            keys = fill(client)
+            expected = arrived(contents(client, keys))
+            client.ask("SAVE")
+            path = os.path.join(source.directory, "dump.rdb")
+            check = subprocess.run(["redis-check-rdb", path], capture_output=True, text=True, check=False)
+            assert check.returncode == 0, check.stdout
+            target.kill()
+            shutil.copy(path, os.path.join(target.directory, "dump.rdb"))
+            target.start()
+            assert contents(target.connect(), keys) == expected
+
+
+@pytest.mark.parametrize("is_ours_the_master", [True, False])
+def test_a_full_sync_and_the_changes_after_it_arrive(is_ours_the_master: bool) -> None:
+    with server_process() as ours, redis_process() as redis:
+        master, replica = (ours, redis) if is_ours_the_master else (redis, ours)
+        client = master.connect()
+        keys = fill(client)
+        follower = replica.connect()
+        follower.ask("REPLICAOF", "127.0.0.1", master.port)
+        wait_synced(follower)
+        client.ask("HSET", "hash:numbers", "5", "changed", "new", "1")
+        client.ask("HDEL", "hash:many", "field:1")
+        client.ask("HINCRBYFLOAT", "hash:limit", "7000", "0.1")
+        client.ask("HINCRBY", "hash:shrunk", "count", "3")
+        assert client.ask("WAIT", 1, 5000) == 1
+        assert contents(follower, keys) == arrived(contents(client, keys))
+
+
+def wait_synced(follower: Connection) -> None:
+    deadline = time.monotonic() + 30
+    while b"master_link_status:up" not in follower.ask("INFO", "replication"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_damaged_dump_is_refused_and_leaves_nothing() -> None:
+    with server_process() as ours:
+        client = ours.connect()
+        fill(client)
+        body = client.ask("DUMP", "hash:numbers")[:-10]
+        draw = random.Random(3)
+        for _ in range(300):
+            place = draw.randrange(len(body))
+            damaged = body[:place] + bytes([body[place] ^ draw.randrange(1, 256)]) + body[place + 1 :]
+            client.ask("RESTORE", "damaged", 0, payload.sealed(damaged), "REPLACE")
+            kind = client.ask("TYPE", "damaged")
+            if kind == client.ask("TYPE", "hash:numbers"):
+                assert not isinstance(client.ask("HGETALL", "damaged"), ErrorReply)
+            client.ask("DEL", "damaged")
+        assert client.ask("PING")
