@@ -10,15 +10,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 
 import pytest
 
-from devcluster.cluster_writer import ClusterWriter
 from devcluster.dataset import Dataset
 from devcluster.deployment import Deployment, Platform
 from devcluster.faults import Fault
-from devcluster.writer import ShardWriter
+from tests.e2e.clients import Clients, at_work
 from tests.e2e.conftest import RESOURCES
 
 pytestmark = pytest.mark.cluster
@@ -34,12 +32,8 @@ class Drained:
 
     def __init__(self, platform: Platform, shards: int, replicas: int) -> None:
         self.deployment = Deployment(platform, f"drain-{shards}x{1 + replicas}")
-        self.shards = shards
-        self.replicas = replicas
         self._dataset = Dataset(CANARIES)
-
-    def apply(self) -> None:
-        self.deployment.apply(shards=self.shards, replicasPerShard=self.replicas, resources=RESOURCES)
+        self.deployment.apply(shards=shards, replicasPerShard=replicas, resources=RESOURCES)
 
     def begin(self) -> None:
         """Wait until all is well, and make the data and the clients."""
@@ -48,29 +42,21 @@ class Drained:
         client = self.deployment.cluster_client()
         self._dataset.write(client)
         client.close()
-        self.application: ClusterWriter = self.deployment.cluster_writer(pause_s=0.005)
-        self.writers: list[ShardWriter] = [
-            self.deployment.writer(shard, pause_s=0.005, prefix=f"shard-{shard}")
-            for shard in range(self.shards)
-        ]
+        self.clients = Clients(self.deployment, "drain", pause_s=0.005)
 
     def complaints(self) -> list[str]:
         """Say what a client of this cluster has to complain about."""
         client = self.deployment.cluster_client()
         lost = self._dataset.lost(client)
         client.close()
-        found = [f"error at the application: {error}" for error in self.application.errors]
+        found = self.clients.complaints()
         found += [f"{lost} of {CANARIES} keys are lost"] if lost else []
-        for one in (self.application, *self.writers):
-            missing = self.deployment.missing_keys(one)
-            found += [f"{len(missing)} acknowledged keys are lost: {missing[:3]}"] if missing else []
-            if one.longest_gap_s > GAP_LIMIT_S:
-                found.append(f"{one.name} had no master for {one.longest_gap_s:.2f} s")
+        found += [
+            f"{one.name} had no master for {one.longest_gap_s:.2f} s"
+            for one in self.clients.writers
+            if one.longest_gap_s > GAP_LIMIT_S
+        ]
         return found
-
-    def gap_s(self) -> float:
-        """The longest gap of any of its clients."""
-        return max(one.longest_gap_s for one in (self.application, *self.writers))
 
 
 @pytest.fixture
@@ -81,8 +67,6 @@ def side_by_side(platform: Platform, needs: Callable[..., None]) -> Iterator[Cal
 
     def make(shards: int) -> list[Drained]:
         made.extend(Drained(platform, shards, replicas) for replicas in range(3))
-        for one in made:
-            one.apply()
         for one in made:
             one.begin()
         return made
@@ -119,23 +103,18 @@ def test_lesson_20_two_of_four_nodes_are_drained_at_once(
 
     drains = [threading.Thread(target=drain, args=(node,)) for node in nodes]
     try:
-        with ExitStack() as running:
-            for cluster in clusters:
-                for client in (cluster.application, *cluster.writers):
-                    running.enter_context(client)
-            time.sleep(1)
+        with at_work(*(cluster.clients for cluster in clusters)):
             began = time.monotonic()
             for each in drains:
                 each.start()
             for each in drains:
                 each.join()
             took_s = time.monotonic() - began
-            time.sleep(1)
         assert failed == []
         assert not set(nodes) & set(nodes_of(clusters))
         for cluster in clusters:
             cluster.deployment.wait_synced(120)
-            gap = f"longest gap {cluster.gap_s():.3f} s"
+            gap = f"longest gap {cluster.clients.gap_s:.3f} s"
             print(f"{cluster.deployment.name}: {gap}; both drains took {took_s:.1f} s")
         assert {one.deployment.name: one.complaints() for one in clusters if one.complaints()} == {}
         assert all(one.deployment.condition("DataLost") == "False" for one in clusters)

@@ -8,18 +8,16 @@ machine that runs tests has pauses of its own.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from random import Random
 
 import pytest
 
-from devcluster.cluster_writer import ClusterWriter
 from devcluster.dataset import Dataset
 from devcluster.deployment import Deployment
 from devcluster.faults import Fault
 from devcluster.move_kills import MoveKills
-from devcluster.writer import ShardWriter
+from tests.e2e.clients import clients, shards_of, undisturbed_gap_s
 from tests.e2e.conftest import RESOURCES
 
 pytestmark = pytest.mark.cluster
@@ -28,45 +26,6 @@ pytestmark = pytest.mark.cluster
 ROOMY = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
 # More than this between two acknowledged writes is no pause of a slow machine.
 GAP_LIMIT_S = 1.0
-
-
-class Clients:
-    """A writer on every shard and one application over all slots, and what they saw."""
-
-    def __init__(self, deployment: Deployment, label: str) -> None:
-        self._deployment = deployment
-        self.application: ClusterWriter = deployment.cluster_writer(prefix=f"{label}-app")
-        self.writers: list[ShardWriter] = [
-            deployment.writer(shard, prefix=f"{label}-{shard}") for shard in shards_of(deployment)
-        ]
-
-    @property
-    def gap_s(self) -> float:
-        """The longest gap that any of them noticed."""
-        return max(one.longest_gap_s for one in (self.application, *self.writers))
-
-    def check(self) -> None:
-        """Nobody saw an error, and nothing that was acknowledged is missing."""
-        assert self.application.errors == []
-        assert len(self.application.acknowledged) > 100
-        for one in (self.application, *self.writers):
-            assert self._deployment.missing_keys(one) == []
-
-
-@contextmanager
-def clients(deployment: Deployment, label: str) -> Iterator[Clients]:
-    """Let clients write for a while before, during and after what happens inside."""
-    working = Clients(deployment, label)
-    with ExitStack() as running:
-        for one in (working.application, *working.writers):
-            running.enter_context(one)
-        time.sleep(1)
-        yield working
-        time.sleep(1)
-
-
-def shards_of(deployment: Deployment) -> list[int]:
-    return sorted({int(pod["metadata"]["labels"]["redoubt.dev/shard"]) for pod in deployment.pods()})
 
 
 def keys_by_shard(deployment: Deployment) -> dict[int, int]:
@@ -101,9 +60,7 @@ def test_a_shard_comes_and_goes_under_writers_and_no_client_sees_an_error(deploy
     deployment.wait_ready()
     deployment.wait_synced()
     dataset = load(deployment, 200_000)
-    with clients(deployment, "calm") as undisturbed:
-        time.sleep(3)
-    undisturbed.check()
+    calm_s = undisturbed_gap_s(deployment)
     for label, shards in (("out", 4), ("in", 3)):
         with clients(deployment, label) as working:
             began = deployment.apply(shards=shards, replicasPerShard=1, resources=ROOMY)
@@ -111,9 +68,9 @@ def test_a_shard_comes_and_goes_under_writers_and_no_client_sees_an_error(deploy
             took_s = time.monotonic() - began
         print(
             f"{label}: {took_s:.1f} s, longest gap {working.gap_s:.3f} s "
-            f"(undisturbed {undisturbed.gap_s:.3f} s), keys {keys_by_shard(deployment)}"
+            f"(undisturbed {calm_s:.3f} s), keys {keys_by_shard(deployment)}"
         )
-        working.check()
+        assert working.complaints() == []
         assert working.gap_s < GAP_LIMIT_S
         assert shards_of(deployment) == list(range(shards))
         if shards == 4:
@@ -161,7 +118,7 @@ def test_a_spec_that_changes_back_in_mid_move_cancels_the_move_cleanly(deploymen
         deployment.wait_until(lambda: deployment.resource()["status"].get("moves"), 60, "slots move")
         deployment.apply(shards=3, replicasPerShard=1, resources=ROOMY)
         deployment.wait_shards(3)
-    working.check()
+    assert working.complaints() == []
     assert lost(deployment, dataset) == 0
     assert not deployment.resource()["status"].get("moves")
     assert shards_of(deployment) == [0, 1, 2]
