@@ -1,11 +1,13 @@
 """The operator's figures: how long until a cluster serves, and what clients notice when a master dies.
 
-    python -m bench.operator_times [--rounds 5] [--kills 20] [--alone 6] [--compiled] [--write FILE]
+    python -m bench.operator_times [--rounds 5] [--kills 20] [--alone 6] [--only rolls,drains]
+                                    [--compiled] [--write FILE]
 
 Each figure is a median over rounds, printed with every single value, beside the longest gap of an
 undisturbed writer in the same run: the machine's own pauses are in both. Runs on a devcluster of its own,
 or on a real node named by REDOUBT_REALNODE. Every round of kills begins with all replicas in sync and
-ends with every acknowledged key read back; a lost key makes the exit code 1.
+ends with every acknowledged key read back; a lost key makes the exit code 1, and so does an error that
+redis-py's cluster client sees during planned work (rolls and drains).
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -22,8 +25,10 @@ from typing import Any, Final
 import redis
 
 from bench.report import Report
+from devcluster.clients import Clients, clients, undisturbed_gap_s
 from devcluster.cluster import DevCluster
 from devcluster.deployment import METRICS_PORT, Deployment, Platform
+from devcluster.faults import Fault
 from devcluster.realnode import Realnode
 
 SPEC: Final[dict[str, Any]] = {
@@ -37,6 +42,9 @@ WARMUP_S: Final = 1.0
 SYNC_LIMIT_S: Final = 120
 
 
+DRAIN: Final = ("--ignore-daemonsets", "--delete-emptydir-data", "--timeout=120s")
+
+
 class Figures:
     """The measurements of one run, and whether anything was lost."""
 
@@ -44,6 +52,7 @@ class Figures:
         self.platform = platform
         self.report = report
         self.lost = 0
+        self.complaints = 0
 
     def fresh(self, name: str) -> tuple[Deployment, float]:
         """Apply a new cluster and wait for Ready; return it and the seconds that took."""
@@ -155,6 +164,55 @@ class Figures:
         self.report.say(f"  errors at redis-py RedisCluster: {errors}")
         deployment.delete()
 
+    def rolls(self, rounds: int) -> None:
+        """Roll all six pods: how long it takes, and what clients of all shards notice."""
+        deployment, _ = self.fresh("rolls")
+        times, gaps, calm = [], [], []
+        for number in range(rounds):
+            deployment.wait_synced(SYNC_LIMIT_S)
+            calm.append(undisturbed_gap_s(deployment))
+            with clients(deployment, f"roll-{number}") as working:
+                template = {"annotations": {"roll": f"{number}"}}
+                began = deployment.apply(**SPEC, podTemplate=template)
+                deployment.wait_shards(SPEC["shards"])
+                times.append(time.monotonic() - began)
+            gaps.append(working.gap_s)
+            self.judge(f"roll-{number}", working)
+        self.report.times(f"roll of 6 pods ({rounds} rounds)", times)
+        self.report.times("  longest gap", gaps)
+        self.report.times("  longest gap, undisturbed", calm)
+        deployment.delete()
+
+    def drains(self, rounds: int) -> None:
+        """Drain two of four nodes at once: how long until both are empty, and what clients notice."""
+        if reason := self.platform.faults.lacking.get(Fault.LOSE_NODE):
+            self.report.say(f"no drains: {reason}")
+            return
+        deployment, _ = self.fresh("drains")
+        times, gaps, calm = [], [], []
+        for number in range(rounds):
+            deployment.wait_synced(SYNC_LIMIT_S)
+            calm.append(undisturbed_gap_s(deployment))
+            nodes = sorted({pod["spec"]["nodeName"] for pod in deployment.pods()})[:2]
+            with clients(deployment, f"drain-{number}") as working:
+                began = time.monotonic()
+                self.platform.kubectl("drain", *nodes, *DRAIN, timeout_s=SYNC_LIMIT_S)
+                times.append(time.monotonic() - began)
+                deployment.wait_synced(SYNC_LIMIT_S)
+            self.platform.kubectl("uncordon", *nodes)
+            gaps.append(working.gap_s)
+            self.judge(f"drain-{number}", working)
+        self.report.times(f"drain of two of four nodes ({rounds} rounds)", times)
+        self.report.times("  longest gap", gaps)
+        self.report.times("  longest gap, undisturbed", calm)
+        deployment.delete()
+
+    def judge(self, label: str, working: Clients) -> None:
+        """Count what clients of planned work complain about: it must be nothing."""
+        for complaint in working.complaints():
+            self.report.say(f"  {label}: {complaint}")
+            self.complaints += 1
+
     def memory(self) -> None:
         """Print the resident memory of an empty server and of the operator with one cluster."""
         deployment, _ = self.fresh("memory")
@@ -172,6 +230,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--alone", type=int, default=6)
+    parser.add_argument(
+        "--only", default="", help="of ready, kills, back, alone, graceful, rolls, drains, memory"
+    )
     parser.add_argument("--compiled", action="store_true", help="run the compiled servers in devcluster")
     parser.add_argument("--write", type=Path, help="append the figures to this file")
     options = parser.parse_args()
@@ -200,15 +261,22 @@ def measure(platform: Platform, report: Report, options: argparse.Namespace) -> 
     Deployment(platform).install_operator()
     report.say(f"platform: {platform.faults.provider}")
     figures = Figures(platform, report)
-    figures.apply_to_ready(options.rounds)
-    figures.kills(options.kills)
-    figures.back_in_sync()
-    figures.kills_alone(options.alone)
-    figures.graceful_deletes(options.rounds)
-    figures.memory()
+    parts: dict[str, Callable[[], None]] = {
+        "ready": lambda: figures.apply_to_ready(options.rounds),
+        "kills": lambda: figures.kills(options.kills),
+        "back": figures.back_in_sync,
+        "alone": lambda: figures.kills_alone(options.alone),
+        "graceful": lambda: figures.graceful_deletes(options.rounds),
+        "rolls": lambda: figures.rolls(options.rounds),
+        "drains": lambda: figures.drains(options.rounds),
+        "memory": figures.memory,
+    }
+    for name in options.only.split(",") if options.only else parts:
+        parts[name]()
     report.say(f"acknowledged keys lost in all rounds: {figures.lost}")
+    report.say(f"complaints of clients in planned work: {figures.complaints}")
     report.close()
-    return 1 if figures.lost else 0
+    return 1 if figures.lost or figures.complaints else 0
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from devcluster.clients import Clients, at_work
 from devcluster.dataset import Dataset
 from devcluster.deployment import Deployment, Platform
 from devcluster.faults import Fault
-from tests.e2e.clients import Clients, at_work
 from tests.e2e.conftest import RESOURCES
 
 pytestmark = pytest.mark.cluster

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
+from devcluster.clients import clients, undisturbed_gap_s
 from devcluster.deployment import Deployment
 from devcluster.faults import Fault
-from tests.e2e.clients import clients, undisturbed_gap_s
 from tests.e2e.conftest import RESOURCES
 
 pytestmark = pytest.mark.cluster

@@ -13,11 +13,11 @@ from random import Random
 
 import pytest
 
+from devcluster.clients import clients, shards_of, undisturbed_gap_s
 from devcluster.dataset import Dataset
 from devcluster.deployment import Deployment
 from devcluster.faults import Fault
 from devcluster.move_kills import MoveKills
-from tests.e2e.clients import clients, shards_of, undisturbed_gap_s
 from tests.e2e.conftest import RESOURCES
 
 pytestmark = pytest.mark.cluster

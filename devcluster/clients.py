@@ -2,6 +2,7 @@
 
 A writer on every shard measures gaps; an application with redis-py's cluster client, whose every exception
 counts, goes over all slots. `clients(...)` lets them write before, during and after what happens inside it.
+Used by the end-to-end tests and the benchmarks.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Final
 
 from devcluster.cluster_writer import ClusterWriter
 from devcluster.deployment import Deployment
 from devcluster.writer import ShardWriter
 
-WARMUP_S = 1.0
+WARMUP_S: Final = 1.0
+UNDISTURBED_S: Final = 2.0
 
 
 class Clients:
@@ -30,6 +33,7 @@ class Clients:
 
     @property
     def all(self) -> list[ShardWriter | ClusterWriter]:
+        """The application first, then a writer for each shard."""
         return [self.application, *self.writers]
 
     @property
@@ -70,7 +74,7 @@ def at_work(*teams: Clients) -> Iterator[Clients]:
 def undisturbed_gap_s(deployment: Deployment) -> float:
     """The longest gap of a few seconds in which nothing happens: the machine's own."""
     with clients(deployment, "calm") as working:
-        time.sleep(2)
+        time.sleep(UNDISTURBED_S)
     assert working.complaints() == []
     return working.gap_s
 
