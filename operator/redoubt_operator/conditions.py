@@ -107,8 +107,9 @@ def judge(
     ready = _ready(covered, replication)
     return (
         ready,
-        _reconciling(spec, view, draft, differences, ready),
+        # kstatus takes the first of these two that is true, and what waits for a person will not come by waiting.
         _stalled(draft),
+        _reconciling(spec, view, draft, differences, ready),
         covered,
         replication,
         _memory_healthy(spec, view),

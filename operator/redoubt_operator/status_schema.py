@@ -14,6 +14,9 @@ def status_schema() -> Schema:
     return {
         "type": "object",
         "description": "What was seen and what is going on; written by the operator.",
+        # Before the operator's first look nothing would say that the resource is not current: tools that wait
+        # by kstatus (Flux, Helm) would go on at once. No generation is -1.
+        "default": {"observedGeneration": -1},
         "properties": {
             "observedGeneration": {
                 "type": "integer",
@@ -58,6 +61,7 @@ def status_schema() -> Schema:
                 "items": {"type": "string"},
             },
             "lastFailover": _last_failover_schema(),
+            "lastSwitchover": _last_switchover_schema(),
         },
     }
 
@@ -107,6 +111,22 @@ def _last_failover_schema() -> Schema:
             "from": _text("Pod of the old master."),
             "to": _text("Pod of the new master."),
             "unavailableSeconds": _text("Measured time without a serving master."),
+        },
+    }
+
+
+def _last_switchover_schema() -> Schema:
+    return {
+        "type": "object",
+        "description": "The last request by annotation redoubt.dev/switchover and what came of it.",
+        "properties": {
+            "request": _text("The annotation's value."),
+            "result": _text("Accepted, Done, Refused or Failed."),
+            "message": _text("Why, in words."),
+            "at": _text("When the result became this one."),
+            "shard": {"type": "integer", "format": "int32", "description": "The shard."},
+            "from": _text("Pod of the master at the request."),
+            "to": _text("Pod that was to take over."),
         },
     }
 

@@ -9,6 +9,7 @@ import yaml
 
 from redoubt_operator.api_reference import reference
 from redoubt_operator.crd import crd, print_crd
+from redoubt_operator.generated import generated
 from redoubt_operator.reserved import RESERVED
 from redoubt_operator.spec import ClusterSpec, InvalidSpec, camel, read_spec, spec_fields
 from tests.redoubt_operator.world import running
@@ -32,8 +33,16 @@ def test_the_api_page_is_current():
     assert (ROOT / "docs/api.md").read_text() == reference()
 
 
+def test_what_the_charts_take_from_the_fields_is_current():
+    stale = [str(path) for path, text in generated(ROOT).items() if path.read_text() != text]
+    assert stale == [], "run: python -m redoubt_operator.generated"
+
+
 def test_no_default_is_written_into_a_resource():
-    assert "default" not in {key for node in nodes(crd()) for key in node}
+    tree = crd()
+    status = tree["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+    assert status.pop("default") == {"observedGeneration": -1}, "of a resource that nobody has looked at"
+    assert "default" not in {key for node in nodes(tree) for key in node}
 
 
 def nodes(tree):

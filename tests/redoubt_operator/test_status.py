@@ -37,8 +37,8 @@ def test_the_status_of_a_running_cluster():
     status = dict(world.status)
     assert [one["type"] for one in status.pop("conditions")] == [
         "Ready",
-        "Reconciling",
         "Stalled",
+        "Reconciling",
         "SlotsCovered",
         "ReplicationHealthy",
         "MemoryHealthy",
