@@ -5,6 +5,8 @@
 - `no role, no service`: a node without a role refuses data commands and claims nothing.
 - `only a synced copy succeeds`: who becomes a master with slots was in sync when it was last a replica, or
   was ordered by name as the newest copy, or had the slots before.
+- `one writer` (where it is watched): at no moment do two processes take writes to one slot, whatever they
+  believe about epochs.
 - `own data are kept`: a former master with writes of its own has its file `diverged-<epoch>.rdb` on the disk
   before a full copy replaces them.
 
@@ -44,6 +46,11 @@ class Invariants:
         self.newest: set[str] = set()
         self.successions = 0
         self._seen: dict[str, Seen] = {}
+        self._watches_writers = False
+
+    def watch_writers(self) -> None:
+        """Look for slots with two writers as well; for clusters whose faults leave no old master frozen."""
+        self._watches_writers = True
 
     def watch(self) -> None:
         """Look after every event from now on."""
@@ -55,10 +62,17 @@ class Invariants:
 
     def look(self) -> None:
         """Assert everything about every process."""
+        taken: list[tuple[str, int]] = []
         for address, host in self.world.hosts.items():
             cluster = host.node.state.cluster if host.node is not None else None
-            if isinstance(cluster, Cluster):
-                self._look_at(address, host, cluster)
+            if not isinstance(cluster, Cluster):
+                continue
+            self._look_at(address, host, cluster)
+            if self._watches_writers and not host.is_frozen:
+                slots = writable_slots(cluster, self.world.now_ms)
+                for other, others in taken:
+                    assert not slots & others, f"{address} and {other} both take writes to a slot"
+                taken.append((address, slots))
 
     def _look_at(self, address: str, host: Host, cluster: Cluster) -> None:
         if not cluster.role.is_assigned:
@@ -108,3 +122,12 @@ class Invariants:
 def is_serving(cluster: Cluster) -> bool:
     """Say whether a node is a master with slots that has its role."""
     return cluster.role.is_assigned and cluster.topology.myself.is_voter
+
+
+def writable_slots(cluster: Cluster, now_ms: int) -> int:
+    """Give the slots to which a process would take a write now."""
+    if not is_serving(cluster) or not cluster.availability.is_ok or now_ms > cluster.watch.deadline_ms:
+        return 0
+    if cluster.state.blocking.pauses:
+        return 0
+    return cluster.topology.myself.slots

@@ -38,6 +38,21 @@ def test_a_killed_master_is_replaced_long_before_the_timeout(seed: int) -> None:
     assert shards.master_of(0) != victim
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_successor_reads_what_its_dead_master_had_sent_before_it_takes_over(seed: int) -> None:
+    shards = Shards(seed, 3, 1)
+    victim = shards.master_of(0)
+    (replica,) = shards.replicas_of(0)
+    # The votes are in long before the last of the stream is: its packets take the long way.
+    shards.world.delays_ms[frozenset((victim, replica))] = 40
+    for _ in range(20):
+        shards.write(0)
+    shards.world.kill(victim)
+    shards.write(0)
+    assert shards.master_of(0) == replica
+    assert shards.lost() == []
+
+
 @pytest.mark.parametrize("back_after_ms", [0, 5, 40, 150, 400, 1500])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_master_that_comes_back_empty_costs_nothing(seed: int, back_after_ms: int) -> None:

@@ -63,6 +63,8 @@ class End:
         self.link = link
         self.incarnation = host.incarnation if host else 0
         self.inbox = b""  # what a test client has received
+        # Called when something has arrived for a test client, or its stream has ended.
+        self.on_arrival: Callable[[], None] | None = None
         self.is_closed = False
         self.deliver_ms = 0  # when the last byte or the end arrives: streams are first in, first out
         self.other: End
@@ -90,6 +92,11 @@ class Host:
         self.tick_due_ms = 0
         self.deferred: list[Callable[[], None]] = []
         self.exit_code: int | None = None
+        # How often a process of this host has written to a stream, and at which of these it is to be killed:
+        # in the middle of its turn, with everything before written and nothing from there on.
+        self.sends = 0
+        self.dies_at_send = -1
+        self.is_dying = False
 
 
 class World:
@@ -103,6 +110,10 @@ class World:
         self.disks: list[dict[str, bytes]] = []
         self.cuts: set[frozenset[str]] = set()
         self.held: list[tuple[frozenset[str], Callable[[], None]]] = []
+        # Pairs whose packets take this much longer than others.
+        self.delays_ms: dict[frozenset[str], int] = {}
+        # Counts what arrived anywhere: moments at which something may go wrong.
+        self.deliveries = 0
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
         self._sequence = 0
         # Called with the world after every event: the invariants that must never break, not even briefly.
@@ -150,6 +161,7 @@ class World:
         config.assign([(name, value.split() or [""]) for name, value in directives.items()], is_start=True)
         host.listening = set()
         host.drafts = {}
+        host.is_dying = False
         host.node = Node(config, Random(self.random.getrandbits(64)), self.now_ms)
         host.node.start(host.disk.get(config.cluster_config_file, b""), self.now_ms)
         self._turn(host)
@@ -297,7 +309,7 @@ class World:
         node.state.replication.before_flush(self.now_ms)
         is_held = node.state.replication.holds_replies()
         self._flush(host, node, is_held)
-        if host.exit_code is not None:
+        if host.exit_code is not None or host.is_dying:
             self.kill(host.address)
             return
         if node.next_tick_ms() < host.tick_due_ms:
@@ -379,7 +391,8 @@ class World:
 
     def _across(self, near: End, far: End, event: Callable[[], None]) -> None:
         """Deliver an event to the far end in order, or hold it back while the hosts are partitioned."""
-        far.deliver_ms = max(far.deliver_ms, self.now_ms + self._latency_ms())
+        delay_ms = self.delays_ms.get(self._pair(near, far), 0) if self.delays_ms else 0
+        far.deliver_ms = max(far.deliver_ms, self.now_ms + self._latency_ms() + delay_ms)
 
         def arrive() -> None:
             pair = self._pair(near, far)
@@ -396,14 +409,27 @@ class World:
 
     def _send(self, near: End, data: bytes) -> None:
         far = near.other
+        if near.host is not None and self._is_dying(near.host):
+            return
 
         def arrive() -> None:
+            self.deliveries += 1
             if far.host is None:
                 far.inbox += data
+                if far.on_arrival is not None:
+                    far.on_arrival()
             elif far.is_alive():
                 self._on(far, lambda node, link: node.received(link, data, self.now_ms))
 
         self._across(near, far, arrive)
+
+    @staticmethod
+    def _is_dying(host: Host) -> bool:
+        """Count a write of a process, and say whether it is killed before this one."""
+        host.sends += 1
+        if host.sends == host.dies_at_send:
+            host.is_dying = True
+        return host.is_dying
 
     def _close(self, end: End) -> None:
         """Close one end ourselves: our owner is told, the other end learns after what was sent."""
@@ -425,6 +451,8 @@ class World:
                 return
             if far.host is None:
                 far.is_closed = True
+                if far.on_arrival is not None:
+                    far.on_arrival()
                 return
 
             def tell(node: Node, link: Link) -> None:
@@ -498,6 +526,10 @@ class World:
         Stream(near, far)
         self._accept(target, far, LISTEN_CLIENT, "10.9.9.9:40000")
         return near
+
+    def hang_up(self, client: End) -> None:
+        """Close a client's connection."""
+        self._close(client)
 
     def send(self, client: End, data: bytes) -> None:
         """Send bytes on a client's connection."""

@@ -142,6 +142,18 @@ def test_old_epochs_old_claims_and_leaving_candidates_are_refused() -> None:
     assert votes(copy) == 0
 
 
+def test_nobody_is_elected_in_an_epoch_that_somebody_else_has() -> None:
+    made = stage()
+    copy, third = made.peers[COPY], made.peers[THIRD]
+    third.config_epoch = third.current_epoch = 5  # elected, or moved there by itself
+    third.say(third.message(messages.PING))
+    copy.say(request(copy, 5))
+    assert made.cluster.voter.refusal == "somebody was elected in this epoch already"
+    assert votes(copy) == 0
+    copy.say(request(copy, 6))
+    assert votes(copy) == 1
+
+
 def test_strangers_are_neither_answered_nor_believed() -> None:
     made = Stage(FILE)
     made.talk(300)
