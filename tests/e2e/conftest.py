@@ -64,3 +64,15 @@ def serving(deployment: Deployment) -> Deployment:
     deployment.wait_ready()
     deployment.wait_synced()
     return deployment
+
+
+@pytest.fixture(scope="module")
+def shared(platform: Platform, request: pytest.FixtureRequest) -> Iterator[Deployment]:
+    """Such a cluster for all tests of a module that leave it as they find it."""
+    name = request.module.__name__.rpartition(".")[2].removeprefix("test_").replace("_", "-")
+    deployment = Deployment(platform, f"shared-{name}")
+    deployment.apply(shards=3, replicasPerShard=1, resources=RESOURCES)
+    deployment.wait_ready()
+    deployment.wait_synced()
+    yield deployment
+    deployment.delete()

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from devcluster.deployment import CLIENT_PORT, Deployment
+from tests.e2e.conftest import RESOURCES
 
 pytestmark = pytest.mark.cluster
 
@@ -29,13 +30,13 @@ def resource_versions(deployment: Deployment) -> dict[str, str]:
     return dict(line.split("=", 1) for line in versions.splitlines()) | {"resource": own}
 
 
-def test_three_shards_come_up_and_redis_cli_finds_nothing_wrong(serving: Deployment) -> None:
-    host = serving.addresses()[0][0]
+def test_three_shards_come_up_and_redis_cli_finds_nothing_wrong(shared: Deployment) -> None:
+    host = shared.addresses()[0][0]
     check = subprocess.run(
         [
             "redis-cli",
             "-a",
-            serving.password,
+            shared.password,
             "--no-auth-warning",
             "--cluster",
             "check",
@@ -50,34 +51,34 @@ def test_three_shards_come_up_and_redis_cli_finds_nothing_wrong(serving: Deploym
     assert check.stdout.count("1 additional replica(s)") == 3
 
 
-def test_redis_py_cluster_writes_and_reads_through_it(serving: Deployment) -> None:
-    client = serving.cluster_client()
+def test_redis_py_cluster_writes_and_reads_through_it(shared: Deployment) -> None:
+    client = shared.cluster_client()
     for number in range(1000):
         client.set(f"key:{number}", number)
     assert [client.get(f"key:{number}") for number in range(1000)] == [b"%d" % n for n in range(1000)]
     client.close()
 
 
-def test_every_shard_has_one_budget_and_labels_say_its_roles(serving: Deployment) -> None:
-    budgets = serving.platform.kubectl(
+def test_every_shard_has_one_budget_and_labels_say_its_roles(shared: Deployment) -> None:
+    budgets = shared.platform.kubectl(
         "get",
         "pdb",
         "-l",
-        f"redoubt.dev/cluster={serving.name}",
+        f"redoubt.dev/cluster={shared.name}",
         "-o",
         "jsonpath={range .items[*]}{.spec.minAvailable}{' '}{end}",
     )
     assert budgets.split() == ["1", "1", "1"]
-    roles = sorted(pod["metadata"]["labels"]["redoubt.dev/role"] for pod in serving.pods())
+    roles = sorted(pod["metadata"]["labels"]["redoubt.dev/role"] for pod in shared.pods())
     assert roles == ["master"] * 3 + ["replica"] * 3
 
 
-def test_an_idle_cluster_is_not_written_to(serving: Deployment) -> None:
-    serving.wait_until(lambda: serving.condition("Reconciling") in {"False", ""}, 60, "nothing left to do")
+def test_an_idle_cluster_is_not_written_to(shared: Deployment) -> None:
+    shared.wait_until(lambda: shared.condition("Reconciling") in {"False", ""}, 60, "nothing left to do")
     time.sleep(35)  # the figures of the first scrapes may be written once, at most every 30 s
-    before = resource_versions(serving)
+    before = resource_versions(shared)
     time.sleep(65)  # longer than the full resync
-    assert resource_versions(serving) == before
+    assert resource_versions(shared) == before
 
 
 @pytest.mark.parametrize(
@@ -97,12 +98,10 @@ def test_invalid_resources_are_refused_readably(
         deployment.apply(**spec)
 
 
-def test_more_replicas_come_and_go(serving: Deployment) -> None:
-    from tests.e2e.conftest import RESOURCES
-
-    serving.apply(shards=3, replicasPerShard=2, resources=RESOURCES)
-    serving.wait_until(lambda: len(serving.pods()) == 9, 60, "nine pods")
-    serving.wait_synced()
-    serving.apply(shards=3, replicasPerShard=1, resources=RESOURCES)
-    serving.wait_until(lambda: len(serving.pods()) == 6, 60, "six pods")
-    serving.wait_ready()
+def test_more_replicas_come_and_go(shared: Deployment) -> None:
+    shared.apply(shards=3, replicasPerShard=2, resources=RESOURCES)
+    shared.wait_until(lambda: len(shared.pods()) == 9, 60, "nine pods")
+    shared.wait_synced()
+    shared.apply(shards=3, replicasPerShard=1, resources=RESOURCES)
+    shared.wait_until(lambda: len(shared.pods()) == 6, 60, "six pods")
+    shared.wait_ready()
