@@ -125,9 +125,12 @@ class Blocking:
             self.earliest_ms = deadline_ms
 
     def _release(self) -> None:
-        """Let the postponed commands try again; one that another pause concerns is postponed once more."""
         if not self.pauses:
             self.state.set_gate(GATE_PAUSED, False)
+        self.retry_postponed()
+
+    def retry_postponed(self) -> None:
+        """Let the postponed commands try again; one that something else holds is postponed once more."""
         postponed = list(self.postponed.values())
         self.postponed.clear()
         for ctx in postponed:

@@ -176,6 +176,9 @@ class Config:
     cluster_preferred_endpoint_type: str = "ip"
     cluster_refused_is_down: bool = True
     cluster_slot_stats_enabled: bool = False
+    cluster_slot_migration_max_write_pause_ms: int = 50
+    cluster_slot_migration_log_max_len: int = 1000
+    slot_migration_max_failover_repl_bytes: int = 65536
     await_role: bool = False
 
     def __init__(self, read_text: Callable[[str], str] = _no_files) -> None:
@@ -515,6 +518,21 @@ _ROWS: Final = [
         "cluster-slot-stats-enabled",
         YesNo(),
         "Count CPU time and network bytes by slot, at the cost of timing every command.",
+    ),
+    Directive(
+        "cluster-slot-migration-max-write-pause-ms",
+        Integer(1, 10000),
+        "Longest time that writes to slots wait for their switch to another master before it is put off.",
+    ),
+    Directive(
+        "cluster-slot-migration-log-max-len",
+        Integer(0),
+        "Number of finished slot migrations that CLUSTER GETSLOTMIGRATIONS still shows.",
+    ),
+    Directive(
+        "slot-migration-max-failover-repl-bytes",
+        Integer(-1),
+        "Most unacknowledged bytes with which a slot migration begins its switch; -1 for no limit.",
     ),
     Directive(
         "await-role",

@@ -124,6 +124,8 @@ class ClientDispatcher(Dispatcher):
         state.blocking.closed(link)
         if link.is_replica or link.is_master_link:
             state.replication.session_closed(link)
+        if link.is_slot_import and state.cluster is not None:
+            state.cluster.slot_import_closed(link)
 
     # The loop of a pipeline.
 

@@ -75,6 +75,15 @@ class UpkeepHook:
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
+class ChangeListener:
+    """Who wants to see every effective write of a master as it is fed to the history."""
+
+    def changed(self, argv: list[bytes]) -> None:
+        """Take note of one write."""
+        raise AssertionError
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ReplicationHook:
     """The replication of this server, as commands, dispatch and cluster see it."""
 
@@ -107,6 +116,27 @@ class ReplicationHook:
     def feed(self, database: int, argv: list[bytes]) -> None:
         """Append one effective write to the backlog and to every replica's link."""
         raise AssertionError
+
+    def watch(self, listener: ChangeListener) -> None:
+        """As a master: have a listener told of every write from now on."""
+        raise AssertionError
+
+    def unwatch(self, listener: ChangeListener) -> None:
+        """Tell the listener nothing more; it need not be known."""
+
+    def ask_for_acknowledgements(self) -> None:
+        """Have every replica say at once how far it is."""
+
+    def is_acknowledged(self, offset: int) -> bool:
+        """Say whether every replica that is online has applied everything up to `offset`."""
+        return True
+
+    def mistrust_copy(self) -> None:
+        """As a replica: our copy lacks something; ask our master for a full one."""
+
+    def understands_slot_moves(self) -> bool:
+        """Say whether every replica knows the commands of slot migrations: a real Redis does not."""
+        return True
 
     def before_flush(self, now_ms: int) -> None:
         """Hand what this loop turn has fed to the replicas' links; called before the links are written."""
@@ -195,6 +225,19 @@ class ClusterHook:
     def holds_history(self) -> bool:
         """Say whether the replication must add nothing of its own: a replica waits for our final offset."""
         return False
+
+    def slot_import_closed(self, ctx: Session) -> None:
+        """Take note that a stream on which slots arrived has ended."""
+
+    def is_importing(self) -> bool:
+        """Say whether there is data that a snapshot does not hold: slots that are arriving."""
+        return False
+
+    def full_copy_begins(self, now_ms: int) -> None:
+        """Take note that a replica is about to get a snapshot, without the slots that are arriving."""
+
+    def full_copy_installed(self) -> None:
+        """Take note that our data have been replaced by a full copy of our master's."""
 
     def leave(self, now_ms: int, deadline_ms: int) -> bool:
         """Hand over before the process ends; called at every tick. False as soon as nothing is left to do."""

@@ -21,6 +21,7 @@ from redoubt import info_sections, metrics_server  # noqa: F401 - they register 
 from redoubt.blocking import Blocking
 from redoubt.clients import Clients
 from redoubt.cluster import changes, facts, role_commands, slot_stats  # noqa: F401 - they register, too
+from redoubt.cluster import migration_commands  # noqa: F401
 from redoubt.cluster import commands as cluster_commands  # noqa: F401
 from redoubt.cluster.cluster import Cluster
 from redoubt.commands import (  # noqa: F401 - they register their commands

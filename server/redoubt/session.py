@@ -94,6 +94,8 @@ class Session(Link):
         # READONLY: a replica in a cluster serves reads; ASKING: the next command may use an importing slot.
         self.is_readonly = False
         self.is_asking = False
+        # Slots of another node arrive on this stream (CLUSTER SYNCSLOTS).
+        self.is_slot_import = False
         self.created_ms = state.now_ms
         self.active_ms = state.now_ms
 

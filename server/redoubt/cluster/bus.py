@@ -79,6 +79,8 @@ class Bus(LinkOwner):
         self.topology = topology
         self.handler = handler
         self.inbound: list[BusLink] = []
+        # Streams to client ports whose bytes, too, must not leave before nodes.conf is durable.
+        self.bound_links: list[Link] = []
         self.sent = [0] * messages.KINDS
         self.received_count = [0] * messages.KINDS
         self.links_over_limit = 0
@@ -218,7 +220,7 @@ class Bus(LinkOwner):
         message.current_epoch = topology.current_epoch
         # An epoch without its slots would keep others from believing an UPDATE about them.
         message.config_epoch = 0 if self.hides_slots else head.config_epoch
-        message.slots = 0 if self.hides_slots else head.slots
+        message.slots = 0 if self.hides_slots else head.slots & ~topology.granted()
         if myself.is_replica and myself.master is not None:
             message.master_id = myself.master.node_id
         message.offset = self.state.replication.offset
@@ -283,3 +285,5 @@ class Bus(LinkOwner):
                 node.link.out.clear()
         for link in self.inbound:
             link.out.clear()
+        for bound in self.bound_links:
+            bound.out.clear()

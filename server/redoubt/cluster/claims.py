@@ -20,7 +20,7 @@ from redoubt.cluster.bus import Bus
 from redoubt.cluster.config_file import ConfigFile
 from redoubt.cluster.messages import Message
 from redoubt.cluster.roles import Roles
-from redoubt.cluster.slots import slots_of
+from redoubt.cluster.slot_sweeper import SlotSweeper
 from redoubt.cluster.topology import ClusterNode, Topology
 from redoubt.state import ServerState
 
@@ -31,13 +31,20 @@ class SlotClaims:
     """Judges claims to slots and to epochs."""
 
     def __init__(
-        self, state: ServerState, topology: Topology, bus: Bus, file: ConfigFile, roles: Roles
+        self,
+        state: ServerState,
+        topology: Topology,
+        bus: Bus,
+        file: ConfigFile,
+        roles: Roles,
+        sweeper: SlotSweeper,
     ) -> None:
         self.state = state
         self.topology = topology
         self.bus = bus
         self.file = file
         self.roles = roles
+        self.sweeper = sweeper
 
     # What a header says.
 
@@ -123,7 +130,7 @@ class SlotClaims:
             # All slots of our shard went to one node: it is our master now.
             self.roles.follow(claimant)
         elif lost_by_me:
-            self._drop_keys(lost_by_me)
+            self.sweeper.add(lost_by_me)
 
     def _winnable(self, claimant: ClusterNode, epoch: int, claimed: int) -> int:
         """Select from the claimed slots those that the claim wins. Slots being imported stay with us."""
@@ -135,19 +142,6 @@ class SlotClaims:
                 won &= ~node.slots
         return won
 
-    def _drop_keys(self, mask: int) -> None:
-        """Delete the keys of slots that we lost while we stay a master, here and on our replicas."""
-        keyspace = self.state.keyspaces[0]
-        replication = self.state.replication
-        for slot in slots_of(mask):
-            size = keyspace.count_in_slot(slot)
-            if not size:
-                continue
-            if replication.is_feeding:
-                for key in keyspace.keys_in_slot(slot, size):
-                    replication.feed(0, [b"DEL", key])
-            keyspace.delete_slot(slot)
-
     # Epochs.
 
     def resolve_collision(self, sender: ClusterNode, message: Message) -> None:
@@ -155,8 +149,8 @@ class SlotClaims:
         myself = self.topology.myself
         if not sender.is_master or not myself.is_master or message.config_epoch != myself.config_epoch:
             return
-        if sender.node_id <= myself.node_id:
-            return
+        if sender.node_id <= myself.node_id or self.topology.grants:
+            return  # a higher epoch of ours would beat the claim to slots that we have given away
         self.topology.current_epoch += 1
         self.take_epoch(self.topology.current_epoch)
 

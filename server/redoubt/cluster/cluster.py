@@ -30,9 +30,11 @@ from redoubt.cluster.gossip import Gossip
 from redoubt.cluster.handover import Handover
 from redoubt.cluster.majority import MajorityWatch
 from redoubt.cluster.membership import Membership
+from redoubt.cluster.migration import Migrations
 from redoubt.cluster.role import ManagedRole
 from redoubt.cluster.roles import Roles
 from redoubt.cluster.routing import Routing
+from redoubt.cluster.slot_sweeper import SlotSweeper
 from redoubt.cluster.slot_usage import SlotUsage
 from redoubt.cluster.slots import ALL_SLOTS
 from redoubt.cluster.topology import ClusterNode, Topology, new_id
@@ -71,7 +73,8 @@ class Cluster(ClusterHook):
         )
         self.membership = Membership(state, self.topology, self.bus, self.file, self.failures)
         self.roles = Roles(state, self.topology, self.bus, self.file)
-        self.claims = SlotClaims(state, self.topology, self.bus, self.file, self.roles)
+        sweeper = SlotSweeper(state, self.topology)
+        self.claims = SlotClaims(state, self.topology, self.bus, self.file, self.roles, sweeper)
         self.voter = Voter(state, self.topology, self.bus, self.file)
         self.election = Election(
             state, self.topology, self.bus, self.file, self.gossip, self.claims, self.roles
@@ -82,6 +85,7 @@ class Cluster(ClusterHook):
         self.routing = Routing(state, self.topology, self.availability)
         self.usage = SlotUsage(state)
         self.role = ManagedRole(self)
+        self.migrations = Migrations(self, sweeper)
         # Publications from other nodes: (channel, payload, is for the shard).
         self.published: Callable[[bytes, bytes, bool], None] | None = None
         self._routed = (-1, False, False)
@@ -108,6 +112,7 @@ class Cluster(ClusterHook):
             self.state.config.on_change(name, self.announce_self)
         self.usage.start()
         self.role.boot(now_ms)
+        self.migrations.boot(now_ms)
         if self.topology.myself.is_voter and self.role.is_assigned and self.topology.quorum() > 1:
             self.watch.doubt(now_ms)
         if self.role.may_listen():
@@ -137,6 +142,20 @@ class Cluster(ClusterHook):
 
     def holds_history(self) -> bool:
         return self.handover.successor is not None
+
+    def slot_import_closed(self, ctx: Session) -> None:
+        self.migrations.stream_closed(ctx, self.state.now_ms)
+        self.settle(self.state.now_ms)
+
+    def is_importing(self) -> bool:
+        return bool(self.migrations.imports)
+
+    def full_copy_begins(self, now_ms: int) -> None:
+        self.migrations.full_copy_begins(now_ms)
+
+    def full_copy_installed(self) -> None:
+        self.migrations.full_copy_installed(self.state.now_ms)
+        self.settle(self.state.now_ms)
 
     def leave(self, now_ms: int, deadline_ms: int) -> bool:
         is_busy = self.role.leave(now_ms, deadline_ms)
@@ -172,10 +191,15 @@ class Cluster(ClusterHook):
         if self.role.is_assigned:
             self.roles.align()
         self.availability.update(now_ms)
+        self.migrations.tick(now_ms)
         self.settle(now_ms)
 
     def next_tick_ms(self) -> int:
-        wishes = [self.election.next_tick_ms(), self.handover.next_tick_ms(self.state.now_ms)]
+        wishes = [
+            self.migrations.next_tick_ms(self.state.now_ms),
+            self.election.next_tick_ms(),
+            self.handover.next_tick_ms(self.state.now_ms),
+        ]
         return min([wish for wish in wishes if wish > 0], default=0)
 
     def _forgive_silence(self, now_ms: int) -> None:
@@ -217,6 +241,7 @@ class Cluster(ClusterHook):
             # A candidacy is for the slots of one master; its epoch must not be used for another's.
             self.election.stop()
             self._was_synced = False
+            self.migrations.role_changed(now_ms)
             if self.topology.myself.is_replica:
                 self.watch.trust()
             # Everybody hears of it now: who does not know whose replica this is could not elect it.
@@ -268,6 +293,9 @@ class Cluster(ClusterHook):
         if myself.is_replica:
             self.roles.lead()
             self.state.keyspaces[0].flush()
+        self.migrations.leaving(now_ms)
+        topology.grants.clear()
+        topology.takings.clear()
         topology.migrating.clear()
         topology.importing.clear()
         topology.set_owners(ALL_SLOTS, None)

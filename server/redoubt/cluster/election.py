@@ -277,7 +277,8 @@ class Election:
         myself = topology.myself
         master = myself.master
         self.stop()
-        slots = master.slots if master is not None else 0
+        # Slots that our master gave away are not ours to claim: see `migration_outcome`.
+        slots = master.slots & ~topology.granted() if master is not None else 0
         self.roles.lead()
         topology.set_owners(slots, myself)
         self.claims.take_epoch(max(epoch, myself.config_epoch))

@@ -2,8 +2,9 @@
 
 One line a node, as CLUSTER NODES prints it, with the auxiliary fields (host name, shard id) behind the
 address, then one line of variables. Redis skips variables whose names it does not know, so Redoubt's own
-number stands there: `redoubt-lease-transitions`, the highest count of leader changes among the operators that
-gave this node orders. A real Redis starts from our file, and this module reads that of a real Redis.
+stand there: `redoubt-lease-transitions`, the highest count of leader changes among the operators that gave
+this node orders, and slots on their way between two owners (`slot_grants.py`). A real Redis starts from our
+file, and this module reads that of a real Redis.
 
 The same line, without the auxiliary fields, is what CLUSTER NODES and CLUSTER REPLICAS show (`describe`).
 `config_file.py` decides when to write. A file that contradicts itself raises `CorruptNodes`.
@@ -16,10 +17,13 @@ from __future__ import annotations
 from typing import Final
 
 from redoubt.cluster import topology as flag
+from redoubt.cluster.slot_grants import parse_grants, render_grants
 from redoubt.cluster.slots import SLOTS, format_ranges, mask_of_ranges, parse_ranges, ranges_of
 from redoubt.cluster.topology import ClusterNode, Topology
 
 LEASE_VARIABLE: Final = "redoubt-lease-transitions"
+GRANTS_VARIABLE: Final = "redoubt-slot-grants"
+TAKINGS_VARIABLE: Final = "redoubt-slot-takings"
 _ID_LENGTH: Final = 40
 _FLAGS: Final = {
     "myself": flag.MYSELF,
@@ -44,6 +48,10 @@ def render(topology: Topology) -> bytes:
     variables = f"vars currentEpoch {topology.current_epoch} lastVoteEpoch {topology.last_vote_epoch}"
     if topology.lease_transitions:
         variables += f" {LEASE_VARIABLE} {topology.lease_transitions}"
+    if topology.grants:
+        variables += f" {GRANTS_VARIABLE} {render_grants(topology.grants)}"
+    if topology.takings:
+        variables += f" {TAKINGS_VARIABLE} {render_grants(topology.takings)}"
     return "\n".join([*lines, variables, ""]).encode()
 
 
@@ -192,6 +200,9 @@ def _parse_variables(topology: Topology, number: int, words: list[str]) -> None:
     if len(words) % 2 == 0:
         raise CorruptNodes(f"line {number} of the cluster configuration has a variable without a value")
     for name, value in zip(words[1::2], words[2::2], strict=True):
+        if name in (GRANTS_VARIABLE, TAKINGS_VARIABLE):
+            _parse_grants(topology, number, name, value)
+            continue
         if not value.isdigit():
             raise CorruptNodes(
                 f"line {number} of the cluster configuration: {name} is {value!r}, not a number"
@@ -202,3 +213,14 @@ def _parse_variables(topology: Topology, number: int, words: list[str]) -> None:
             topology.last_vote_epoch = int(value)
         elif name == LEASE_VARIABLE:
             topology.lease_transitions = int(value)
+
+
+def _parse_grants(topology: Topology, number: int, name: str, value: str) -> None:
+    try:
+        grants = parse_grants(value)
+    except ValueError as error:
+        raise CorruptNodes(f"line {number} of the cluster configuration: {error}") from error
+    if name == GRANTS_VARIABLE:
+        topology.grants = grants
+    else:
+        topology.takings = grants

@@ -252,7 +252,7 @@ class ManagedRole:
     def _shard_slots(self) -> int:
         """Give the slots of this node's shard, whoever holds them in our map now."""
         head = self.topology.my_master()
-        return head.slots if head is not None else 0
+        return head.slots & ~self.topology.granted() if head is not None else 0
 
     def _stale(self, slots: int, epoch_seen: int) -> ErrorReply | None:
         known = max(

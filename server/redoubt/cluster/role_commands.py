@@ -79,6 +79,8 @@ def status_pairs(cluster: Cluster, now_ms: int) -> list[tuple[str, str | int]]:
         ("uptime-ms", now_ms - cluster.state.start_ms),
         ("needs", role.needs()),
         ("diverged", replication.diverged),
+        ("exports", cluster.migrations.active_exports()),
+        ("imports", cluster.migrations.active_imports()),
     ]
 
 

@@ -15,10 +15,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from redoubt.cluster.availability import Availability
-from redoubt.cluster.slots import SLOTS, ranges_of
+from redoubt.cluster.slots import SLOTS, ranges_of, slots_of
 from redoubt.cluster.topology import ClusterNode, Topology
 from redoubt.commands import declare
-from redoubt.resp.replies import ErrorReply
+from redoubt.resp.replies import NO_REPLY, ErrorReply, NoReply
 from redoubt.state import ServerState
 
 if TYPE_CHECKING:
@@ -30,6 +30,10 @@ TRY_AGAIN: Final = ErrorReply(b"TRYAGAIN Multiple keys request during rehashing 
 DOWN: Final = ErrorReply(b"CLUSTERDOWN The cluster is down")
 DOWN_READ_ONLY: Final = ErrorReply(b"CLUSTERDOWN The cluster is down and only accepts read commands")
 UNSERVED: Final = ErrorReply(b"CLUSTERDOWN Hash slot not served")
+# How a slot is held while it changes its owner.
+HELD_WRITES: Final = 1  # writes wait
+HELD: Final = 2  # everything waits
+HELD_REFUSED: Final = 3  # nobody knows for how long: refused, as for a slot without an owner
 
 
 class Routing:
@@ -42,6 +46,23 @@ class Routing:
         self.serves = bytearray(SLOTS)
         # Seam of managed mode: our slots stand in the map but are not served.
         self.is_held = False
+        # Our slots that are changing their owner, and how they are held (HELD_*).
+        self.held: dict[int, int] = {}
+
+    def hold(self, mask: int, how: int) -> None:
+        """Hold commands on these slots back from now on, or refuse them."""
+        for slot in slots_of(mask):
+            self.held[slot] = how
+            self.serves[slot] = 0
+        if how == HELD_REFUSED:
+            self.state.blocking.retry_postponed()
+
+    def release(self, mask: int) -> None:
+        """Let what was held back try again: here, or it is moved."""
+        for slot in slots_of(mask):
+            self.held.pop(slot, None)
+        self.refresh()
+        self.state.blocking.retry_postponed()
 
     def refresh(self) -> None:
         """Rebuild the array from the map and the state."""
@@ -51,16 +72,18 @@ class Routing:
                 serves[first : last + 1] = b"\x01" * (last - first + 1)
             for slot in self.topology.migrating:
                 serves[slot] = 0
+            for slot in self.held:
+                serves[slot] = 0
         self.serves = serves
 
-    def refusal(self, ctx: Session, row: Row, argv: list[bytes]) -> ErrorReply | None:
-        """Say why this command may not run here; None: it may."""
+    def refusal(self, ctx: Session, row: Row, argv: list[bytes]) -> ErrorReply | NoReply | None:
+        """Say why this command may not run here; None: it may; NO_REPLY: it waits."""
         if row.first_key == row.last_key and row.first_key and not row.flags & declare.MOVABLE_KEYS:
             slot = ctx.db.slot_of(argv[row.first_key])
             if self.serves[slot]:
                 ctx.is_asking = False
                 return None
-            return self._judge(ctx, row, slot, [argv[row.first_key]])
+            return self._judge(ctx, row, slot, argv, [argv[row.first_key]])
         keys = declare.keys_of(row, argv)
         if not keys:
             return None
@@ -70,9 +93,11 @@ class Routing:
                 return CROSS_SLOT
         if self.serves[slot]:
             return None
-        return self._judge(ctx, row, slot, keys)
+        return self._judge(ctx, row, slot, argv, keys)
 
-    def _judge(self, ctx: Session, row: Row, slot: int, keys: list[bytes]) -> ErrorReply | None:
+    def _judge(
+        self, ctx: Session, row: Row, slot: int, argv: list[bytes], keys: list[bytes]
+    ) -> ErrorReply | NoReply | None:
         topology = self.topology
         owner = topology.owners[slot]
         is_asking = ctx.is_asking or bool(row.flags & declare.ASKING)
@@ -83,6 +108,8 @@ class Routing:
             refusal = self._refusal_when_down(row)
             if refusal is not None:
                 return refusal
+        if owner is topology.myself and slot in self.held:
+            return self._judge_held(ctx, row, argv, self.held[slot])
         target = topology.migrating.get(slot)
         if owner is topology.myself and target is not None:
             return self._judge_leaving(ctx, row, slot, keys, target)
@@ -95,6 +122,16 @@ class Routing:
         if ctx.is_readonly and topology.myself.master is owner and row.flags & declare.READONLY:
             return None
         return self.moved(slot, owner)
+
+    def _judge_held(self, ctx: Session, row: Row, argv: list[bytes], how: int) -> ErrorReply | NoReply | None:
+        """Hold a command back whose slot is changing its owner, or refuse it."""
+        if how == HELD_REFUSED:
+            return UNSERVED
+        if how == HELD_WRITES and not row.flags & (declare.WRITE | declare.MAY_REPLICATE):
+            return None
+        if not ctx.is_blocked:
+            self.state.blocking.postpone(ctx, argv)
+        return NO_REPLY
 
     def _refusal_when_down(self, row: Row) -> ErrorReply | None:
         if not self.state.config.cluster_allow_reads_when_down:

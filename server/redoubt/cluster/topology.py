@@ -14,6 +14,7 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING, Final
 
+from redoubt.cluster.slot_grants import SlotGrant, mask_of_grants
 from redoubt.cluster.slots import ALL_SLOTS, SLOTS, count, slots_of
 
 if TYPE_CHECKING:
@@ -136,6 +137,9 @@ class Topology:
         self.owners: list[ClusterNode | None] = [None] * SLOTS
         self.migrating: dict[int, ClusterNode] = {}
         self.importing: dict[int, ClusterNode] = {}
+        # Slots between their owners, by the name of the migration: given away by our shard, taken by it.
+        self.grants: dict[str, SlotGrant] = {}
+        self.takings: dict[str, SlotGrant] = {}
         self.current_epoch = 0
         self.last_vote_epoch = 0
         # The highest number of lease transitions of the operators that gave us orders (managed mode).
@@ -276,6 +280,10 @@ class Topology:
         """Leave the slots of a node without an owner."""
         if node.slots:
             self.set_owners(node.slots, None)
+
+    def granted(self) -> int:
+        """Give the mask of the slots that our shard gave away without knowing yet whether they arrived."""
+        return mask_of_grants(self.grants) if self.grants else 0
 
     def unowned(self) -> int:
         """Give the mask of the slots without an owner."""

@@ -33,7 +33,8 @@ class Yielding:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.topology = cluster.topology
-        self.boot_slots = cluster.topology.myself.slots
+        # A claim to slots that we gave away is not our successor's.
+        self.boot_slots = cluster.topology.myself.slots & ~cluster.topology.granted()
         self.boot_epoch = cluster.topology.myself.config_epoch
         self._pinged_ms = 0
 

@@ -76,6 +76,9 @@ class Keyspace:
         self._slot_key = b""
         self._slot = 0
         self.tables: list[Table | None] = []
+        # Keyspaces of slots that are arriving from another node: nobody sees their keys before `absorb`, but
+        # they occupy memory.
+        self.arriving: list[Keyspace] = []
         self._start_empty()
 
     def _start_empty(self) -> None:
@@ -518,6 +521,27 @@ class Keyspace:
         self._drop_table(slot)
         self.changes += 1
         return table.key_count
+
+    def absorb(self, arrived: Keyspace) -> None:
+        """Take over every table of another keyspace; ours of these slots are dropped. O(buckets).
+
+        Snapshots under way do not get what arrives: it was not here when they began.
+        """
+        for slot, table in enumerate(arrived.tables):
+            if table is None:
+                continue
+            self.delete_slot(slot)
+            for bucket in table.buckets:
+                bucket.saved_by = self.snapshot_number
+                self._enlist(bucket)
+            self.tables[slot] = table
+        self.slot_table_count += arrived.slot_table_count
+        self.key_count += arrived.key_count
+        self.expiring_count += arrived.expiring_count
+        self.key_bytes += arrived.key_bytes
+        self.value_bytes += arrived.value_bytes
+        self.changes += 1
+        arrived._start_empty()
 
     # Snapshots.
 

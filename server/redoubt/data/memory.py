@@ -76,6 +76,11 @@ def parts_of(keyspaces: list[Keyspace]) -> MemoryParts:
         parts.keys += keyspace.key_bytes + keyspace.table_bytes()
         parts.expiries += keyspace.expiring_count * EXPIRY_BYTES
         parts.values += keyspace.value_bytes
+        if keyspace.arriving:
+            hidden = parts_of(keyspace.arriving)
+            parts.keys += hidden.keys
+            parts.expiries += hidden.expiries
+            parts.values += hidden.values
     return parts
 
 
@@ -86,6 +91,8 @@ def used_memory(keyspaces: list[Keyspace]) -> int:
         if keyspace.key_count:
             used += keyspace.key_bytes + keyspace.value_bytes + keyspace.table_bytes()
             used += keyspace.expiring_count * EXPIRY_BYTES
+        if keyspace.arriving:
+            used += used_memory(keyspace.arriving)
     return used
 
 

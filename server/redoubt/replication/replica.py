@@ -124,6 +124,11 @@ class MasterLink(LinkOwner):
         """Tell the master how far we are."""
         self._request(b"REPLCONF", b"ACK", b"%d" % self.replication.offset)
 
+    def ask_anew(self, reason: str) -> None:
+        """Come back for a full copy: what we have is not what the history goes on from."""
+        self._mistrusts_own_copy = True
+        self._fail(reason)
+
     def retry_now(self) -> None:
         """Dial again without waiting (something has changed)."""
         self._retry_ms = 0

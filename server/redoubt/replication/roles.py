@@ -22,7 +22,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from redoubt.hooks import ReplicationHook
+from redoubt.hooks import ChangeListener, ReplicationHook
 from redoubt.interfaces import LANE_CLIENT, FindFiles, RemoveFile
 from redoubt.replication.backlog import Backlog
 from redoubt.replication.discard import Discard
@@ -71,6 +71,8 @@ class Replication(ReplicationHook):
         self._is_holding = False
         # We have neither made history nor copied any: there is nothing that could be continued.
         self.is_new = True
+        # Who is told of each write: slots on their way to another node.
+        self._watchers: list[ChangeListener] = []
         # Commands of the history that failed here; see `redoubt.replication.replica`.
         self.failed_commands = 0
 
@@ -78,6 +80,8 @@ class Replication(ReplicationHook):
 
     def feed(self, database: int, argv: list[bytes]) -> None:
         """Append one effective write to the history."""
+        for watcher in self._watchers:
+            watcher.changed(argv)
         if database != self.database:
             self.database = database
             self._append(encode_command([b"SELECT", b"%d" % database]))
@@ -110,20 +114,49 @@ class Replication(ReplicationHook):
             if self.is_feeding:
                 self._append(encode_command([b"PING", EPOCH_MARK + b"%d" % epoch]))
 
+    def watch(self, listener: ChangeListener) -> None:
+        """Have a listener told of every write; for that the history is written down, replicas or not."""
+        if self.backlog is None and not self.master.peers:
+            self.master.alone_since_ms = self.state.now_ms  # repl-backlog-ttl frees it again
+        self._begin_history()
+        self._watchers.append(listener)
+
+    def unwatch(self, listener: ChangeListener) -> None:
+        """Tell the listener nothing more; it need not be known."""
+        self._watchers = [watcher for watcher in self._watchers if watcher is not listener]
+
     def begin_history_for_copy(self) -> None:
         """Prepare a full sync: the history is written down from here on, at least."""
+        if self.state.cluster is not None and not self.is_replica:
+            self.state.cluster.full_copy_begins(self.state.now_ms)
         self.before_flush(self.state.now_ms)
+        self._begin_history()
+        self.database = -1  # a copy has no selected database
+
+    def _begin_history(self) -> None:
         if self.backlog is None:
             # Writes have not been counted so far: what the old name says is not true for any copy.
             self.replid = self._new_replid()
             self.replid2 = NO_REPLID
             self.offset2 = -1
             self._keep_history()
-        self.database = -1  # a copy has no selected database
 
     def ask_for_acknowledgements(self) -> None:
         """Have every replica say at once how far it is."""
         self._wants_acknowledgements = True
+
+    def is_acknowledged(self, offset: int) -> bool:
+        """Say whether every replica that is online has applied everything up to `offset`."""
+        return self.master.acknowledged_count(offset) >= self.master.online_count()
+
+    def mistrust_copy(self) -> None:
+        """As a replica: our copy lacks something; ask our master for a full one."""
+        if self.link is not None:
+            self.link.ask_anew("the history continues what our copy does not have")
+
+    def understands_slot_moves(self) -> bool:
+        """Say whether every replica knows the commands of slot migrations: a real Redis does not."""
+        return all(peer.is_redoubt for peer in self.master.peers)
 
     def can_continue(self, replid: str, offset: int) -> bool:
         """Say whether a copy that has `replid` up to before byte `offset` is a prefix of our history."""
@@ -277,6 +310,8 @@ class Replication(ReplicationHook):
         self.data_epoch = int(fields.get(b"redoubt-epoch", b"0"))
         self.backlog = Backlog(self.state.config.repl_backlog_size, offset)
         self.is_new = False
+        if self.state.cluster is not None:
+            self.state.cluster.full_copy_installed()
 
     def rename(self, replid: str) -> None:
         """Go on in the same history under the name that our master gives it now."""
@@ -301,7 +336,9 @@ class Replication(ReplicationHook):
     def dump_fields(self) -> list[tuple[bytes, bytes]]:
         """Return what a snapshot of this moment must say of its place in the history."""
         fields = []
-        if self.backlog is not None or self.is_replica:
+        # Of slots that are arriving the snapshot holds nothing: who starts from it needs a full copy.
+        is_importing = self.state.cluster is not None and self.state.cluster.is_importing()
+        if (self.backlog is not None or self.is_replica) and not is_importing:
             fields = [
                 (b"repl-stream-db", b"%d" % max(self.database, 0)),
                 (b"repl-id", self.replid.encode()),
@@ -416,6 +453,8 @@ class Replication(ReplicationHook):
         ttl_ms = self.state.config.repl_backlog_ttl * 1000
         since_ms = self.master.alone_since_ms
         if self.backlog is None or ttl_ms == 0 or since_ms == 0 or now_ms - since_ms < ttl_ms:
+            return
+        if self._watchers:
             return
         self.before_flush(now_ms)
         self.backlog = None
