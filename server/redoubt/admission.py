@@ -4,20 +4,31 @@ The dispatcher comes here only when a gate of the session fits the command (see 
 most servers is never. The order of the questions is that of Redis's processCommand, since clients see the
 first answer only; the texts are Redis's.
 
-It changes nothing but one thing: a command that a pause holds back is handed to `redoubt.blocking`.
+It changes nothing but one thing: a command that a pause or a MIGRATE holds back is handed to
+`redoubt.blocking`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from redoubt.commands.declare import DENYOOM, MAY_REPLICATE, NO_MULTI, SUBSCRIBED, UNQUEUED, WRITE, Row
+from redoubt.commands.declare import (
+    DENYOOM,
+    MAY_REPLICATE,
+    NO_MULTI,
+    SUBSCRIBED,
+    UNQUEUED,
+    WRITE,
+    Row,
+    keys_of,
+)
 from redoubt.resp.replies import NO_REPLY, QUEUED, ErrorReply, Reply
 from redoubt.session import (
     GATE_AUTH,
     GATE_AWAITING,
     GATE_CLUSTER,
     GATE_DISK,
+    GATE_HELD,
     GATE_LOADING,
     GATE_MEMORY,
     GATE_MIN_REPLICAS,
@@ -77,6 +88,9 @@ def admit(ctx: Session, row: Row, argv: list[bytes]) -> Reply:
     if gates & GATE_PAUSED and is_held(ctx, row):
         ctx.state.blocking.postpone(ctx, argv)
         return NO_REPLY
+    if gates & GATE_HELD and touches_held_keys(ctx, row, argv):
+        ctx.state.blocking.postpone(ctx, argv)
+        return NO_REPLY
     if gates & GATE_MULTI and not row.flags & UNQUEUED:
         ctx.queued.append(argv)
         return QUEUED
@@ -109,3 +123,12 @@ def is_held(ctx: Session, row: Row) -> bool:
     if ctx.is_replica:
         return False  # a replica must go on acknowledging, or the pause that waits for it never ends
     return bool(row.flags & (WRITE | MAY_REPLICATE)) or ctx.state.blocking.holds_reads()
+
+
+def touches_held_keys(ctx: Session, row: Row, argv: list[bytes]) -> bool:
+    """Say whether a write concerns a key that MIGRATE carries away; one without keys concerns all."""
+    blocking = ctx.state.blocking
+    if not blocking.held_keys:
+        return False
+    keys = keys_of(row, argv)
+    return not keys or blocking.holds_any(ctx.database, keys)

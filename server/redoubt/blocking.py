@@ -6,22 +6,26 @@ next always runs at the end of the loop turn (`Dispatcher.resume_later`), never 
 unblocked it, so handlers cannot re-enter one another.
 
 A pause (CLIENT PAUSE, a handover, a master that lost its majority) has a reason, by which it is ended, and
-holds either all commands or only those that may write. Several may be in force at once. The node calls
-`tick`; nothing here reads a clock.
+holds either all commands or only those that may write. Several may be in force at once. Single keys are held
+while MIGRATE carries them away: who writes to one of them waits, and tries again when it is gone or was left
+behind. The node calls `tick`; nothing here reads a clock.
 
 Rules: CLIENT PAUSE and the blocking commands of the Redis documentation.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from redoubt.resp.replies import NULL_ARRAY, Reply
-from redoubt.session import GATE_PAUSED
+from redoubt.session import GATE_HELD, GATE_PAUSED
 
 if TYPE_CHECKING:
     from redoubt.session import Session
     from redoubt.state import ServerState
+
+
+_NO_KEYS: Final[frozenset[bytes]] = frozenset()
 
 
 class Waiter:
@@ -54,6 +58,8 @@ class Blocking:
         self.waiting: dict[int, Session] = {}
         self.postponed: dict[int, Session] = {}
         self.pauses: dict[str, Pause] = {}
+        # By database: the keys that may not be written now.
+        self.held_keys: dict[int, set[bytes]] = {}
         # No deadline is earlier; one that was given up may still stand here until the next tick. 0: none.
         self.earliest_ms = 0
 
@@ -100,8 +106,29 @@ class Blocking:
         """Say whether a pause in force holds reading commands, too."""
         return any(pause.holds_reads for pause in self.pauses.values())
 
+    def hold_keys(self, database: int, keys: list[bytes]) -> None:
+        """Postpone writes to these keys, none of which is held already, until `release_keys`."""
+        self.held_keys.setdefault(database, set()).update(keys)
+        if not self.state.gates & GATE_HELD:
+            self.state.set_gate(GATE_HELD, True)
+
+    def holds_any(self, database: int, keys: list[bytes]) -> bool:
+        """Say whether one of these keys may not be written now."""
+        return not self.held_keys.get(database, _NO_KEYS).isdisjoint(keys)
+
+    def release_keys(self, database: int, keys: list[bytes]) -> None:
+        """Let writes to these keys go on."""
+        held = self.held_keys[database]
+        held.difference_update(keys)
+        if not held:
+            del self.held_keys[database]
+        self.retry_postponed()
+
     def tick(self, now_ms: int) -> None:
         """End the pauses and the waits whose time has come."""
+        if self.state.gates & GATE_HELD and not self.held_keys:
+            # Not at once: a reshard is one MIGRATE after another, and each change walks through all sessions.
+            self.state.set_gate(GATE_HELD, False)
         ended = [reason for reason, pause in self.pauses.items() if 0 < pause.until_ms <= now_ms]
         for reason in ended:
             self.unpause(reason)

@@ -21,8 +21,8 @@ from redoubt import info_sections, metrics_server  # noqa: F401 - they register 
 from redoubt.blocking import Blocking
 from redoubt.clients import Clients
 from redoubt.cluster import changes, facts, role_commands, slot_stats  # noqa: F401 - they register, too
-from redoubt.cluster import migration_commands  # noqa: F401
 from redoubt.cluster import commands as cluster_commands  # noqa: F401
+from redoubt.cluster import migration_commands  # noqa: F401
 from redoubt.cluster.cluster import Cluster
 from redoubt.commands import (  # noqa: F401 - they register their commands
     client,
@@ -39,12 +39,14 @@ from redoubt.commands import (  # noqa: F401 - they register their commands
     introspection,
     iteration,
     memory,
+    migrate,
     objects,
     persistence,
     server,
     string,
     string_range,
 )
+from redoubt.commands.key_transfer import Transfers
 from redoubt.data.keyspace import Keyspace
 from redoubt.data.memory import used_memory
 from redoubt.dispatch import ClientDispatcher
@@ -84,6 +86,7 @@ class Node(LifecycleHook):
         state.dispatcher = self.dispatcher
         state.lifecycle = self
         state.blocking = Blocking(state)
+        state.transfers = Transfers(state)
         for number in range(1 if config.cluster_enabled else config.databases):
             keyspace = Keyspace(number, random, config.cluster_enabled)
             keyspace.on_expired = self.dispatcher.key_expired
@@ -166,6 +169,7 @@ class Node(LifecycleHook):
         state.now_ms = now_ms
         self.ticked_ms = now_ms
         state.blocking.tick(now_ms)
+        state.transfers.tick(now_ms)
         if state.cluster is not None:
             state.cluster.tick(now_ms)
         state.replication.tick(now_ms)
@@ -190,6 +194,7 @@ class Node(LifecycleHook):
         state = self.state
         wanted_ms = self.ticked_ms + (BUSY_TICK_MS if self.upkeep.is_behind() else TICK_MS)
         wanted_ms = sooner(wanted_ms, state.blocking.next_deadline_ms())
+        wanted_ms = sooner(wanted_ms, state.transfers.next_tick_ms())
         wanted_ms = sooner(wanted_ms, state.replication.next_tick_ms())
         wanted_ms = sooner(wanted_ms, state.persistence.next_tick_ms())
         if state.cluster is not None:

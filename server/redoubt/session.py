@@ -37,6 +37,7 @@ GATE_MIN_REPLICAS: Final = 1 << 10  # too few good replicas: writes
 GATE_PAUSED: Final = 1 << 11  # CLIENT PAUSE, handover, or a master that lost its majority
 GATE_DISK: Final = 1 << 12  # stop-writes-on-bgsave-error
 GATE_ACL: Final = 1 << 13  # a restricted user
+GATE_HELD: Final = 1 << 14  # a MIGRATE is under way: writes to its keys
 
 # Classes of clients, each with an output buffer limit of its own (client-output-buffer-limit).
 CLASS_NORMAL: Final = 0

@@ -17,6 +17,7 @@ from redoubt.rates import Rates
 
 if TYPE_CHECKING:
     from redoubt.blocking import Blocking
+    from redoubt.commands.key_transfer import Transfers
     from redoubt.config import Config
     from redoubt.data.keyspace import Keyspace
     from redoubt.hooks import ClusterHook, Dispatcher, LifecycleHook, PersistenceHook, ReplicationHook
@@ -75,6 +76,7 @@ class ServerState:
         self.process = ProcessHook()
         self.rates = Rates()
         self.blocking: Blocking
+        self.transfers: Transfers
         self.upkeep = UpkeepHook()
         self.cluster: ClusterHook | None = None
 

@@ -508,6 +508,21 @@ SCRIPTS: dict[str, str] = {
         RESTORE k 0 '' REPLACE
         DUMP k extra
         RESTORE k 0
+        MIGRATE 127.0.0.1 1 k 0 100
+        MIGRATE 127.0.0.1 1 nope 0 100
+        MIGRATE 127.0.0.1 1 '' 0 100 KEYS nope k
+        MIGRATE 127.0.0.1 1 '' 0 100 KEYS nope
+        MIGRATE 127.0.0.1 1 '' 0 100
+        MIGRATE 127.0.0.1 1 k 0 100 KEYS k
+        MIGRATE 127.0.0.1 1 '' 0 100 KEYS
+        MIGRATE 127.0.0.1 1 k 0 100 AUTH
+        MIGRATE 127.0.0.1 1 k 0 100 AUTH2 a
+        MIGRATE 127.0.0.1 1 k 0 100 copy replace AUTH2 a b
+        MIGRATE 127.0.0.1 1 k 0 x
+        COMMAND GETKEYS MIGRATE 127.0.0.1 1 '' 0 100 COPY AUTH KEYS KEYS a b
+        COMMAND GETKEYS MIGRATE 127.0.0.1 1 k 0 100
+        COMMAND GETKEYS MIGRATE 127.0.0.1 1 k 0 100 KEYS a
+        COMMAND GETKEYSANDFLAGS MIGRATE 127.0.0.1 1 '' 0 100 KEYS a b
         GET k
     """,
     "introspection": """

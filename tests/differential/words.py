@@ -100,6 +100,22 @@ GENERIC: dict[str, Calls] = {
     "flushall": with_options(call(b"FLUSHALL"), words(b"SYNC", b"ASYNC", b"FOO"), most=1),
     "flushdb": with_options(call(b"FLUSHDB"), words(b"SYNC", b"ASYNC", b"FOO"), most=1),
     "keys": call(b"KEYS", PATTERNS),
+    # Nobody listens at these ports: what moves is judged between processes.
+    "migrate": with_options(
+        call(
+            b"MIGRATE",
+            st.just(b"127.0.0.1"),
+            st.sampled_from([b"1", b"x", b"0"]),
+            KEYS,
+            _DATABASES,
+            st.sampled_from([b"100", b"0", b"-5", b"x"]),
+        ),
+        words(b"COPY", b"REPLACE", b"FOO"),
+        words(b"AUTH"),
+        option(b"AUTH", VALUES),
+        option(b"KEYS", KEYS),
+        most=3,
+    ),
     "move": call(b"MOVE", KEYS, _DATABASES),
     "object": st.one_of(
         call(b"OBJECT", st.sampled_from([b"REFCOUNT", b"IDLETIME", b"FREQ", b"encoding", b"FOO"]), NEW_KEYS),

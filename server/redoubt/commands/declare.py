@@ -190,6 +190,7 @@ DURATION_BITS_MAX: Final = 20
 _ERROR_WORDS_MAX: Final = 128  # Redis quotes at most this much of what the client sent
 
 Handler = Callable[["Session", list[bytes]], Reply]
+KeyFinder = Callable[[list[bytes]], "list[bytes] | None"]
 _Function = TypeVar("_Function", bound=Handler)
 
 
@@ -222,6 +223,8 @@ class Row:
         self.last_key = 0
         self.step = 0
         self.key_specs: list[KeySpec] = []
+        # Where the specifications do not tell the whole truth: what lists the keys of a call.
+        self.find_keys: KeyFinder | None = None
         self.categories: list[str] = []
         self.tips: tuple[str, ...] = ()
         self.documentation = documentation
@@ -274,13 +277,14 @@ def all_rows() -> list[Row]:
 def command(
     name: str, line: str = "", *, group: str, flags: int = 0, use: int | tuple[int, ...] = 0, since: str,
     complexity: str, summary: str, arity: int = 0, categories: tuple[str, ...] | None = None,
-    key_specs: list[KeySpec] | None = None, tips: tuple[str, ...] = (),
+    key_specs: list[KeySpec] | None = None, find_keys: KeyFinder | None = None, tips: tuple[str, ...] = (),
 ) -> Callable[[_Function], _Function]:  # fmt: skip
     """Register a handler under `name`, which has two words for a subcommand.
 
     line: the usage line without the name; use: what is done with the keys, one value or one for each key
-    argument; arity, key_specs: only where Redis's differ from what the line says; categories: instead of
-    the group's own ACL category (read, write, fast, slow, admin, ... follow from the flags).
+    argument; arity, key_specs: only where Redis's differ from what the line says; find_keys: only where the
+    specifications do not suffice; categories: instead of the group's own ACL category (read, write, fast,
+    slow, admin, ... follow from the flags).
     """
 
     def register(function: _Function) -> _Function:
@@ -288,6 +292,9 @@ def command(
         words = 1 + name.count(" ")
         arguments = row.documentation.arguments
         row.key_specs = keyspecs.derive(arguments, words, use) if key_specs is None else key_specs
+        if key_specs:
+            keyspecs.number(arguments, 0)
+        row.find_keys = find_keys
         row.tips = tips
         _complete(row, arity or usage.arity(arguments, words), categories)
         _insert(name, row)
@@ -388,7 +395,7 @@ def _gates(row: Row) -> int:
     if flags & DENYOOM:
         gates |= gate.GATE_MEMORY
     if flags & WRITE:
-        gates |= gate.GATE_REPLICA | gate.GATE_MIN_REPLICAS | gate.GATE_DISK
+        gates |= gate.GATE_REPLICA | gate.GATE_MIN_REPLICAS | gate.GATE_DISK | gate.GATE_HELD
     if flags & STOPS_ON_DISK_ERROR:
         gates |= gate.GATE_DISK
     if not flags & LOADING:
@@ -440,6 +447,8 @@ def keys_of(row: Row, argv: list[bytes]) -> list[bytes] | None:
     """List the keys of a call, in order; None if the call is malformed. Fast for one key at a fixed place."""
     if row.first_key == row.last_key and not row.flags & MOVABLE_KEYS:
         return [argv[row.first_key]] if row.first_key else []
+    if row.find_keys is not None:
+        return row.find_keys(argv)
     keys: list[bytes] = []
     for spec in row.key_specs:
         positions = spec.positions(argv)

@@ -243,7 +243,11 @@ def command_getkeysandflags(ctx: Session, argv: list[bytes]) -> Reply:
     """COMMAND GETKEYSANDFLAGS."""
     call = argv[2:]
     found: list[Reply] = []
-    for spec in _row_with_keys(call).key_specs:
+    row = _row_with_keys(call)
+    if row.find_keys is not None:
+        keys = row.find_keys(call) or []
+        return [[key, SetReply(_uses(row.key_specs[0]))] for key in keys]
+    for spec in row.key_specs:
         positions = spec.positions(call)
         if positions is None:
             return ErrorReply(b"ERR Invalid arguments specified for command")

@@ -116,6 +116,16 @@ def derive(arguments: list[Argument], words: int, use: int | tuple[int, ...]) ->
     return walk.specs
 
 
+def number(arguments: list[Argument], index: int) -> int:
+    """Give the keys among the arguments the specifications in turn; return the next one's index."""
+    for argument in arguments:
+        if argument.kind == KEY:
+            argument.key_spec_index = index
+            index += 1
+        index = number(argument.arguments, index)
+    return index
+
+
 def _visit(walk: _Walk, arguments: list[Argument], at: int) -> None:
     argument = arguments[at]
     after = arguments[at + 1 :]

@@ -8,6 +8,7 @@ from these. The grammar is the documentation's own:
     WITHSCORES     a literal word; `EX seconds` inside a group is an argument with a token
     [x]  <a | b>   optional; exactly one of (also `[a | b]`)
     (a b)          a block that belongs together
+    ""             the empty string
     x...           one or more; `key [key ...]` and `key value [key value ...]` mean the same
 
 Called once for each command at import by `redoubt.commands.declare`, and by the tests, which generate
@@ -132,6 +133,8 @@ class _Reader:
 
 
 def _word(word: str) -> Argument:
+    if word == '""':
+        return Argument("empty-string", PURE_TOKEN)
     if word.upper() == word:
         return Argument(word.lower(), PURE_TOKEN, word)
     name, _, kind = word.partition(":")

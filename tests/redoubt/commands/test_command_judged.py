@@ -40,6 +40,7 @@ DOCS_DIFFERENCES: dict[str, tuple[set[str], str]] = {
     "config|get": ({"arguments"}, "a repeated argument is no block of one here"),
     "debug": ({"arguments"}, "Redis documents none"),
     "hscan": ({"arguments"}, "7.4 has NOVALUES"),
+    "migrate": ({"arguments"}, "7.2 writes empty-string with a dash"),
     "replconf": ({"arguments"}, "Redis documents none"),
 }
 
