@@ -16,7 +16,8 @@ from typing import Final
 
 from redoubt.cluster.inquiry import Inquirer, Inquiry
 from redoubt.cluster.nodes_conf import CorruptNodes, parse
-from redoubt.cluster.topology import Topology
+from redoubt.cluster.slots import slots_of
+from redoubt.cluster.topology import ClusterNode, Topology
 from redoubt.resp.replies import Reply, Verbatim
 from redoubt.state import ServerState
 
@@ -38,7 +39,8 @@ class Confirmation(Inquirer):
     def __init__(self, state: ServerState, topology: Topology) -> None:
         self.state = state
         self.topology = topology
-        self.boot_slots = topology.myself.slots
+        # Slots that we gave away may rightly have another owner; that is found out once we serve the others.
+        self.boot_slots = topology.myself.slots & ~topology.granted() or topology.myself.slots
         self.boot_epoch = topology.myself.config_epoch
         self.answers: dict[str, Answer] = {}
         self._asked_ms = 0
@@ -90,11 +92,20 @@ class Confirmation(Inquirer):
             seen = parse(text.decode(errors="replace"), now_ms)
         except CorruptNodes:
             return
-        owners = {
-            owner.node_id: owner
-            for slot, owner in enumerate(seen.owners)
-            if owner is not None and self.boot_slots >> slot & 1
-        }
+        owners: dict[str, int] = {}
+        for slot in slots_of(self.boot_slots):
+            owner = seen.owners[slot]
+            if owner is not None and self._is_giver(slot, owner):
+                owners[self.topology.myself.node_id] = self.boot_epoch
+            elif owner is not None:
+                owners[owner.node_id] = owner.config_epoch
         if len(owners) == 1:  # split among several: the operator decides
-            (owner,) = owners.values()
-            self.answers[inquiry.node_id] = Answer(owner.node_id, owner.config_epoch)
+            ((owner_id, epoch),) = owners.items()
+            self.answers[inquiry.node_id] = Answer(owner_id, epoch)
+
+    def _is_giver(self, slot: int, owner: ClusterNode) -> bool:
+        """Say whether this owner granted the slot to us: who names it has not heard of our claim yet."""
+        return any(
+            grant.mask >> slot & 1 and owner.node_id == grant.source_id and owner.config_epoch <= grant.epoch
+            for grant in self.topology.takings.values()
+        )

@@ -222,7 +222,9 @@ class Migrations:
         return source is not None and source.shard_id == shard_id != ""
 
     def heard_end(self, name: str, message: str, now_ms: int) -> None:
-        """As a replica: our master has given an import up."""
+        """As a replica: our master has given an import up, or a grant back."""
+        if self.topology.takings.pop(name, None) is not None:
+            self.cluster.file.mark()
         arriving = self.imports.get(name)
         if arriving is not None:
             arriving.drop(message, now_ms)
@@ -296,6 +298,10 @@ class Migrations:
         for arriving in self.imports.values():
             arriving.follow()
         self.cluster.routing.release(self.topology.granted())
+        head = self.topology.my_master()
+        for name, grant in list(self.topology.grants.items()):
+            if head is not None and head.slots & grant.mask:
+                del self.topology.grants[name]  # who has the slots is our master now
         self._forget_finished()
 
     def _promoted(self, now_ms: int) -> None:
@@ -333,7 +339,7 @@ class Migrations:
         for arriving in list(self.imports.values()):
             if not arriving.is_committed:
                 arriving.fail("Full resynchronization occurred", now_ms)
-        self._repeats_grants = bool(self.topology.grants)
+        self._repeats_grants = self.is_source_switching()
         self._forget_finished()
 
     def full_copy_installed(self, now_ms: int) -> None:
@@ -403,7 +409,9 @@ class Migrations:
 
     def _repeat_grants(self) -> None:
         replication = self.state.replication
-        if not self._repeats_grants:
+        if not self._repeats_grants or any(
+            export.job.state == job_state.PAUSED for export in self.exports.values()
+        ):
             return
         self._repeats_grants = False
         if replication.is_replica or not replication.is_feeding:

@@ -238,6 +238,8 @@ class Export(LinkOwner):
             return "Target node has failed"
         if not topology.myself.is_master or self.job.mask & ~topology.myself.slots:
             return "Slots are not served by this node any more"
+        if any(self.job.mask >> slot & 1 for slot in topology.migrating):
+            return "Slots are being manually migrated"
         if now_ms - self.job.acked_ms > self.state.config.repl_timeout * 1000:
             return "Timed out after too long with no interaction"
         limit = self.state.config.client_output_buffer_limit["replica"].hard_bytes or WAITING_BYTES_MAX
@@ -289,9 +291,9 @@ class Export(LinkOwner):
         limit = self.state.config.slot_migration_max_failover_repl_bytes
         if now_ms < self._again_ms or (limit >= 0 and self.job.remaining_bytes > limit):
             return
-        if self.state.gates & (GATE_PAUSED | GATE_LOADING) or not self._believes(now_ms):
+        if self.state.gates & (GATE_PAUSED | GATE_LOADING) or not self._may_switch(now_ms):
             return
-        if self.cluster.handover.is_under_way or self.cluster.migrations.is_target_switching():
+        if self.cluster.migrations.is_target_switching():
             return
         self.pauses += 1
         self.paused_ms = now_ms
@@ -302,13 +304,14 @@ class Export(LinkOwner):
             self._send_batches(self.stream)
         self._say(b"PAUSED", b"%d" % self.pauses)
 
-    def _believes(self, now_ms: int) -> bool:
-        """Say whether this master knows that it still is one."""
+    def _may_switch(self, now_ms: int) -> bool:
+        """Say whether this master knows that it still is one, and is not about to hand over."""
         watch = self.cluster.watch
-        return not watch.is_in_doubt and now_ms <= watch.deadline_ms
+        is_sure = not watch.is_in_doubt and now_ms <= watch.deadline_ms
+        return is_sure and not self.cluster.handover.is_under_way
 
     def _go_on_paused(self, now_ms: int) -> None:
-        if now_ms >= self._deadline_ms or not self._believes(now_ms):
+        if now_ms >= self._deadline_ms or not self._may_switch(now_ms):
             self._resume(now_ms)
         elif self._intent_offset >= 0 and self.state.replication.is_acknowledged(self._intent_offset):
             self._grant(now_ms)

@@ -22,6 +22,7 @@ from redoubt.cluster import migration_job as job_state
 from redoubt.cluster.migration_job import MigrationJob, range_words
 from redoubt.cluster.migration_stream import read_commands, read_entries
 from redoubt.cluster.slot_grants import SlotGrant
+from redoubt.cluster.slots import slots_of
 from redoubt.commands.declare import TABLE, Row, find
 from redoubt.data.keyspace import Keyspace
 from redoubt.persist.rdb_format import CorruptFile
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("redoubt")
 
 KEEPALIVE_MS: Final = 1_000
+# A grant answers READY within the source's write pause. One that is read much later may have been given up.
+GRANT_MS_MAX: Final = 1_500
 # Our replicas have just shown that they answer; one that is silent now does not keep the slots unserved.
 COMMIT_MS_MAX: Final = 500
 # Buckets of flushed data that are given back at one tick.
@@ -78,8 +81,11 @@ class Import:
         # The attempt to switch that waits for READY, and what our replicas must have before; 0: none.
         self._attempt = 0
         self._ready_offset = 0
+        self._ready_ms = 0
         self._commit_offset = 0
-        self._commit_deadline_ms = 0
+        self._commit_ms = 0
+        # Since when a grant that is old waits for an answer of the source's shard; 0: it is new.
+        self._verified_since_ms = 0
         self._spoke_ms = self.state.now_ms
         self.heard_ms = self.state.now_ms
 
@@ -167,6 +173,7 @@ class Import:
             return
         if self.state.replication.is_acknowledged(self._ready_offset):
             self.job.enter(job_state.REQUESTED, now_ms)
+            self._ready_ms = now_ms
             self.say(b"READY", b"%d" % self._attempt)
 
     def _may_switch(self, now_ms: int) -> bool:
@@ -184,17 +191,18 @@ class Import:
 
     def commit(self, epoch: int, now_ms: int) -> None:
         """The slots are granted: show the keys, and have our replicas do the same."""
+        is_late = now_ms - self._ready_ms > GRANT_MS_MAX
+        if self.job.state != job_state.REQUESTED or is_late or self._objection():
+            # The source asks what became of it, and is told that we know nothing.
+            self.fail("The grant came too late", now_ms)
+            return
         self.job.enter(job_state.GRANTED, now_ms)
         replication = self.state.replication
         self.install(epoch)
-        if replication.is_feeding:
-            name = self.job.name.encode()
-            words = [self.job.source_id.encode(), self.job.target_id.encode(), b"%d" % epoch]
-            replication.feed(
-                0, [b"CLUSTER", b"SYNCSLOTS", b"COMMIT", name, *words, *range_words(self.job.mask)]
-            )
+        words = [self.job.source_id.encode(), self.job.target_id.encode(), b"%d" % epoch]
+        self._tell_replicas(b"COMMIT", [*words, *range_words(self.job.mask)])
         self._commit_offset = replication.offset
-        self._commit_deadline_ms = now_ms + COMMIT_MS_MAX
+        self._commit_ms = now_ms
         replication.ask_for_acknowledgements()
         self._take_if_so(now_ms)
 
@@ -212,8 +220,62 @@ class Import:
     def _take_if_so(self, now_ms: int) -> None:
         """Take the slots as soon as our replicas know of the grant."""
         is_known = self.state.replication.is_acknowledged(self._commit_offset)
-        if (is_known or now_ms >= self._commit_deadline_ms) and self._may_switch(now_ms):
+        if not (is_known or now_ms - self._commit_ms >= COMMIT_MS_MAX) or not self._may_switch(now_ms):
+            return
+        if now_ms - self._commit_ms > GRANT_MS_MAX and not self._is_verified(now_ms):
+            return
+        if self._was_overtaken():
+            self._give_back(now_ms)
+        else:
             self.cluster.migrations.take_slots(self, now_ms)
+
+    def _is_verified(self, now_ms: int) -> bool:
+        """Say whether the source's shard has answered since: its header tells of slots taken back.
+
+        This process may have been frozen, and a successor of ours may have denied what we were granted.
+        """
+        source = self.topology.find(self.job.source_id)
+        heads = [
+            node
+            for node in self.topology.sorted_nodes()
+            if node is source or (source is not None and node.shard_id == source.shard_id != "")
+        ]
+        heads = [node for node in heads if node.is_master and not node.is_failed]
+        if not self._verified_since_ms:
+            self._verified_since_ms = now_ms
+            for node in heads:
+                self.cluster.gossip.ping(node, now_ms)
+        return any(node.answered_ms >= self._verified_since_ms for node in heads)
+
+    def _was_overtaken(self) -> bool:
+        """Say whether somebody owns the slots under a higher epoch than that of the grant."""
+        epoch = self.topology.takings[self.job.name].epoch
+        for slot in slots_of(self.job.mask):
+            owner = self.topology.owners[slot]
+            if owner is not None and owner.config_epoch > epoch:
+                return True
+        return False
+
+    def _give_back(self, now_ms: int) -> None:
+        """Forget the grant: the keys are leftovers here and on our replicas."""
+        self._leave_session()
+        self._tell_replicas(b"ABANDON", [b"The source has taken the slots back"])
+        del self.topology.takings[self.job.name]
+        self.cluster.migrations.sweeper.add(self.job.mask)
+        self.cluster.file.mark()
+        self.job.finish(job_state.FAILED, "The source has taken the slots back", now_ms)
+
+    def _tell_replicas(self, word: bytes, rest: list[bytes]) -> None:
+        replication = self.state.replication
+        if not replication.is_replica and replication.is_feeding:
+            replication.feed(0, [b"CLUSTER", b"SYNCSLOTS", word, self.job.name.encode(), *rest])
+
+    def _objection(self) -> str:
+        """Name the reason why the source cannot give these slots (any more); empty if there is none."""
+        source = self.topology.find(self.job.source_id)
+        if source is None or self.job.mask & ~source.slots:
+            return "Slots are not served by the source any more"
+        return ""
 
     # Time, and the end.
 
@@ -228,7 +290,10 @@ class Import:
             return
         if self._attempt:
             self._say_ready_if_so(now_ms)
-        if now_ms - self.heard_ms > self.state.config.repl_timeout * 1000:
+        objection = self._objection()
+        if objection:
+            self.fail(objection, now_ms)
+        elif now_ms - self.heard_ms > self.state.config.repl_timeout * 1000:
             self.fail("Timed out after too long with no interaction", now_ms)
         elif now_ms - self._spoke_ms >= KEEPALIVE_MS:
             self.acknowledge()
@@ -250,11 +315,7 @@ class Import:
         """Drop what has arrived, here and on our replicas."""
         self.say(b"FAIL", message.encode())
         self._leave_session()
-        replication = self.state.replication
-        if not replication.is_replica and replication.is_feeding:
-            replication.feed(
-                0, [b"CLUSTER", b"SYNCSLOTS", b"ABANDON", self.job.name.encode(), message.encode()]
-            )
+        self._tell_replicas(b"ABANDON", [message.encode()])
         self.drop(message, now_ms, how)
 
     def drop(self, message: str, now_ms: int, how: str = job_state.FAILED) -> None:

@@ -311,6 +311,7 @@ class ManagedRole:
         if not self.is_assigned:
             return False
         if self.leaving is None:
+            self.cluster.migrations.leaving(now_ms)
             self.leaving = Leaving(self.cluster, deadline_ms)
         return self.leaving.tick(now_ms)
 

@@ -127,6 +127,7 @@ def handover(ctx: Session, argv: list[bytes]) -> Reply:
     if not cluster.topology.myself.is_voter or not cluster.role.is_assigned:
         raise CommandError(NOT_MASTER.text)
     wanted = argv[2].decode(errors="replace") if len(argv) > 2 else ""
+    cluster.migrations.leaving(ctx.now_ms)
     leaving = Leaving(cluster, ctx.now_ms + HANDOVER_MS, wanted)
     if not leaving.tick(ctx.now_ms):
         return outcome(leaving)

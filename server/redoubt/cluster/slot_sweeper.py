@@ -53,7 +53,8 @@ class SlotSweeper:
         if self.state.replication.is_replica:
             self.mask = 0  # our master's DELs do it
             return
-        self.mask &= ~self.topology.myself.slots
+        # What was given away may have to be taken back, also by a successor that never claimed it.
+        self.mask &= ~(self.topology.myself.slots | self.topology.granted())
         left = KEYS_PER_TICK
         while self.mask and left > 0:
             slot = (self.mask & -self.mask).bit_length() - 1

@@ -34,7 +34,8 @@ class Yielding:
         self.cluster = cluster
         self.topology = cluster.topology
         # A claim to slots that we gave away is not our successor's.
-        self.boot_slots = cluster.topology.myself.slots & ~cluster.topology.granted()
+        slots = cluster.topology.myself.slots
+        self.boot_slots = slots & ~cluster.topology.granted() or slots
         self.boot_epoch = cluster.topology.myself.config_epoch
         self._pinged_ms = 0
 
