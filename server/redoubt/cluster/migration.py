@@ -297,6 +297,9 @@ class Migrations:
                 export.fail("This node is not a master any more", now_ms)
         for arriving in self.imports.values():
             arriving.follow()
+        for job in self.jobs:
+            if job.operation == EXPORT and not job.is_finished:
+                job.finish(job_state.FAILED, "This node is not a master any more", now_ms)
         self.cluster.routing.release(self.topology.granted())
         head = self.topology.my_master()
         for name, grant in list(self.topology.grants.items()):
