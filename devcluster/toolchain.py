@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import select
@@ -31,6 +32,7 @@ HELM: Final = "helm.sh/helm/v4/cmd/helm@v4.3.1"
 GO_OLDEST: Final = (1, 26)
 ETCD_FITTING: Final = "3.6"
 TICK_S: Final = 0.5
+DOWNLOAD_TIMEOUT_S: Final = 120
 COMPONENT_VERSION: Final = "k8s.io/component-base/version"
 
 
@@ -86,6 +88,34 @@ def build_helm() -> Path:
             (draft / "helm").rename(target)
             shutil.rmtree(draft)
     return target
+
+
+def build_module(directory: Path) -> Path:
+    """Build the one program of a Go module unless the cache has it; return its path."""
+    sources = b"".join(path.read_bytes() for path in [*sorted(directory.glob("*.go")), directory / "go.mod"])
+    name = f"{directory.name}-{hashlib.sha256(sources).hexdigest()[:12]}"
+    target = cache_directory() / "bin" / name / directory.name
+    if target.exists():
+        return target
+    with _build_lock():
+        if not target.exists():  # another process may have built it meanwhile
+            draft = target.parent.with_name(name + ".part")
+            draft.mkdir(parents=True, exist_ok=True)
+            _install(_go(), ["-ldflags", "-s -w", "."], draft, f"building {directory.name}", directory)
+            draft.rename(target.parent)
+    return target
+
+
+def download_module(module: str) -> Path:
+    """Fetch `path@version` into Go's module cache; return its directory, RuntimeError where it cannot be had.
+
+    For files that a project publishes beside its sources, such as the definitions of its custom resources.
+    """
+    command = [_go(), "mod", "download", "-json", module]
+    done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT_S)
+    if done.returncode:
+        raise RuntimeError(f"{module} cannot be fetched: {(done.stderr or done.stdout).strip()[-300:]}")
+    return Path(json.loads(done.stdout)["Dir"])
 
 
 def _built_directory() -> Path:
@@ -155,7 +185,7 @@ def _go_version(go: str) -> tuple[int, ...]:
     return (int(found[1]), int(found[2])) if found else (0,)
 
 
-def _install(go: str, arguments: list[str], target: Path, title: str) -> None:
+def _install(go: str, arguments: list[str], target: Path, title: str, directory: Path = MODULE) -> None:
     """Run `go install`, showing how many packages are compiled; RuntimeError with the end of its output."""
     step = Progress(title)
     environment = os.environ | {"CGO_ENABLED": "0", "GOBIN": str(target), "GOFLAGS": "-buildvcs=false"}
@@ -166,7 +196,7 @@ def _install(go: str, arguments: list[str], target: Path, title: str) -> None:
     tail: list[str] = []
     compiled = 0
     with subprocess.Popen(
-        [*nice, *command], cwd=MODULE, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+        [*nice, *command], cwd=directory, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
     ) as process:
         for line in _lines_or_ticks(process):
             if line.startswith("go: "):

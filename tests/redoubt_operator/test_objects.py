@@ -126,6 +126,12 @@ def test_volumes_carry_an_owner_only_under_delete():
     assert deleted["metadata"]["ownerReferences"][0]["uid"] == "uid-1"
 
 
+def test_no_volume_carries_the_label_by_which_argo_cd_prunes():
+    for reclaim in ("Retain", "Delete"):
+        claim = objects.claim(spec(storage={"size": "1Gi", "reclaim": reclaim}), META, 0, 1)
+        assert "app.kubernetes.io/instance" not in claim["metadata"]["labels"]
+
+
 def test_the_headless_service_publishes_members_that_are_not_ready():
     headless, client = objects.services(META)
     assert (headless["spec"]["clusterIP"], headless["spec"]["publishNotReadyAddresses"]) == ("None", True)
