@@ -24,6 +24,7 @@ from redoubt.commands.declare import (
 )
 from redoubt.resp.replies import NO_REPLY, QUEUED, ErrorReply, Reply
 from redoubt.session import (
+    GATE_ASKING,
     GATE_AUTH,
     GATE_AWAITING,
     GATE_CLUSTER,
@@ -65,6 +66,8 @@ def admit(ctx: Session, row: Row, argv: list[bytes]) -> Reply:
     gates = row.gates & ctx.gates
     if gates == GATE_CLUSTER and ctx.state.cluster is not None:
         return ctx.state.cluster.refusal(ctx, row, argv)  # every command with keys of a healthy cluster
+    if gates & GATE_ASKING:
+        return admit_asking(ctx, row, argv)
     if gates & GATE_AUTH:
         return NOAUTH
     if ctx.gates & GATE_MULTI and row.flags & NO_MULTI:
@@ -95,6 +98,19 @@ def admit(ctx: Session, row: Row, argv: list[bytes]) -> Reply:
         ctx.queued.append(argv)
         return QUEUED
     return None
+
+
+def admit_asking(ctx: Session, row: Row, argv: list[bytes]) -> Reply:
+    """Admit the one command that ASKING counts for; held back, it finds the gate raised once more."""
+    ctx.set_own_gate(GATE_ASKING, False)
+    ctx.is_asking = True
+    reply: Reply = None
+    if row.gates & ctx.gates:
+        reply = admit(ctx, row, argv)
+    ctx.is_asking = False
+    if ctx.postponed is not None or reply is QUEUED:
+        ctx.set_own_gate(GATE_ASKING, True)
+    return reply
 
 
 def refused_by_condition(ctx: Session, gates: int, row: Row) -> ErrorReply | None:

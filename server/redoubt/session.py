@@ -38,6 +38,7 @@ GATE_PAUSED: Final = 1 << 11  # CLIENT PAUSE, handover, or a master that lost it
 GATE_DISK: Final = 1 << 12  # stop-writes-on-bgsave-error
 GATE_ACL: Final = 1 << 13  # a restricted user
 GATE_HELD: Final = 1 << 14  # a MIGRATE is under way: writes to its keys
+GATE_ASKING: Final = 1 << 15  # the command before was ASKING, which counts for this one only
 
 # Classes of clients, each with an output buffer limit of its own (client-output-buffer-limit).
 CLASS_NORMAL: Final = 0
@@ -92,7 +93,7 @@ class Session(Link):
         self.library_name = b""  # CLIENT SETINFO
         self.library_version = b""
         self.is_eviction_exempt = False  # CLIENT NO-EVICT
-        # READONLY: a replica in a cluster serves reads; ASKING: the next command may use an importing slot.
+        # READONLY: a replica in a cluster serves reads; ASKING: this command may use an importing slot.
         self.is_readonly = False
         self.is_asking = False
         # Slots of another node arrive on this stream (CLUSTER SYNCSLOTS).

@@ -40,6 +40,12 @@ def slot_of(word: bytes) -> int:
     return slot
 
 
+def wrong_number(argv: list[bytes]) -> CommandError:
+    """Make the error for words behind a subcommand whose number Redis checks itself."""
+    text = b"ERR unknown subcommand or wrong number of arguments for '%s'. Try CLUSTER HELP."
+    return CommandError(text % argv[1])
+
+
 def refuse_without_role(cluster: Cluster) -> None:
     """Refuse what would give a role to a node of managed mode that awaits its own."""
     refusal = cluster.role.refusal()
@@ -303,8 +309,10 @@ def failover(ctx: Session, argv: list[bytes]) -> Reply:
          complexity="O(N) where N is the number of known nodes", summary="Resets a node.")  # fmt: skip
 def reset(ctx: Session, argv: list[bytes]) -> Reply:
     cluster = cluster_of(ctx)
+    if len(argv) > 3:
+        raise wrong_number(argv)
     way = argv[2].upper() if len(argv) == 3 else b"SOFT"
-    if len(argv) > 3 or way not in (b"HARD", b"SOFT"):
+    if way not in (b"HARD", b"SOFT"):
         raise CommandError(b"ERR syntax error")
     if cluster.topology.myself.is_master and len(ctx.state.keyspaces[0]):
         raise CommandError(b"ERR CLUSTER RESET can't be called with master nodes containing keys")

@@ -18,6 +18,7 @@ from redoubt.cluster.topology import ClusterNode
 from redoubt.commands.arguments import integer
 from redoubt.commands.declare import ADMIN, CLUSTER, FAST, LOADING, STALE, command, container
 from redoubt.resp.replies import OK, CommandError, Reply, Verbatim
+from redoubt.session import GATE_ASKING
 
 if TYPE_CHECKING:
     from redoubt.session import Session
@@ -179,5 +180,5 @@ def readwrite(ctx: Session, argv: list[bytes]) -> Reply:
          summary="Signals that a cluster client is following an -ASK redirect.")  # fmt: skip
 def asking(ctx: Session, argv: list[bytes]) -> Reply:
     cluster_of(ctx)
-    ctx.is_asking = True
+    ctx.set_own_gate(GATE_ASKING, True)
     return OK

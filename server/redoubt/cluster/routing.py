@@ -81,7 +81,6 @@ class Routing:
         if row.first_key == row.last_key and row.first_key and not row.flags & declare.MOVABLE_KEYS:
             slot = ctx.db.slot_of(argv[row.first_key])
             if self.serves[slot]:
-                ctx.is_asking = False
                 return None
             return self._judge(ctx, row, slot, argv, [argv[row.first_key]])
         keys = declare.keys_of(row, argv)
@@ -101,7 +100,6 @@ class Routing:
         topology = self.topology
         owner = topology.owners[slot]
         is_asking = ctx.is_asking or bool(row.flags & declare.ASKING)
-        ctx.is_asking = False
         if owner is None:
             return UNSERVED if self.availability.is_ok else DOWN
         if not self.availability.is_ok:
@@ -113,10 +111,13 @@ class Routing:
         target = topology.migrating.get(slot)
         if owner is topology.myself and target is not None:
             return self._judge_leaving(ctx, row, slot, keys, target)
-        if is_asking and slot in topology.importing:
-            if len(keys) > 1 and self._missing(ctx, keys):
-                return TRY_AGAIN
-            return None
+        if slot in topology.importing:
+            if row.name == "migrate":
+                return None  # keys of an open slot may be carried in either direction
+            if is_asking:
+                # One key, however often it is named, may be missing: the command says so, or makes it.
+                is_several = any([key != keys[0] for key in keys])
+                return TRY_AGAIN if is_several and self._missing(ctx, keys) else None
         if owner is topology.myself:
             return None
         if ctx.is_readonly and topology.myself.master is owner and row.flags & declare.READONLY:

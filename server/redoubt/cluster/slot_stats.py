@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from redoubt.cluster.changes import slot_of
+from redoubt.cluster.changes import slot_of, wrong_number
 from redoubt.cluster.cluster import Cluster
 from redoubt.cluster.commands import cluster_of
 from redoubt.cluster.slots import SLOTS, slots_of
@@ -55,9 +55,7 @@ def slot_stats(ctx: Session, argv: list[bytes]) -> Reply:
         return [_row(ctx, cluster, slot) for slot in slots_of(cluster.topology.owned_by_shard() & mask)]
     if way == b"ORDERBY":
         return [_row(ctx, cluster, slot) for slot in _ordered(ctx, cluster, argv)]
-    raise CommandError(
-        b"ERR unknown subcommand or wrong number of arguments for '%s'. Try CLUSTER HELP." % argv[1]
-    )
+    raise wrong_number(argv)
 
 
 def _ordered(ctx: Session, cluster: Cluster, argv: list[bytes]) -> list[int]:
