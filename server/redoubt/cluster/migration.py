@@ -75,8 +75,9 @@ class Migrations:
 
     def boot(self, now_ms: int) -> None:
         """Go on with what nodes.conf remembers; called once at the start."""
-        for grant in self.topology.grants.values():
-            self._list_open_grant(grant, now_ms)
+        if self.topology.myself.is_master:
+            for grant in self.topology.grants.values():
+                self._list_open_grant(grant, now_ms)
 
     # Questions.
 
