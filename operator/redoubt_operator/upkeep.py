@@ -25,6 +25,7 @@ OUT_OF_MEMORY: Final = "OOMKilled"
 STUCK_S: Final = 5.0  # a younger pod may merely be ahead of its node, its volume or its image
 SILENCE_S: Final = 5.0  # an answer that is missing for longer is reported
 
+CREATING: Final = "ContainerCreating"
 STUCK: Final = frozenset(
     {
         "ImagePullBackOff",
@@ -77,6 +78,10 @@ def _delete_lost(view: ClusterView, server: Server, draft: Draft) -> None:
 
 def _report_stuck(view: ClusterView, server: Server, draft: Draft, now_s: float) -> None:
     reason = stuck_reason(server)
+    if not reason and server.pod.revision != view.revision and server.pod.container.reason == CREATING:
+        # A Secret that does not exist keeps a pod here for ever, and the kubelet says so in Events only. Of the
+        # revision that is wanted it may yet come; the pod of another one has nothing to lose.
+        reason = "its container is not created"
     if not reason or server.pod.is_terminating:
         return
     if now_s - server.pod.created_at_s < STUCK_S:

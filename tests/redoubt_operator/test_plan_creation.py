@@ -12,11 +12,12 @@ from redoubt_operator.actions import (
     CreateClaim,
     CreatePod,
     CreateSecret,
+    DeletePod,
     Meet,
     RaiseLease,
     SetConfigEpoch,
 )
-from redoubt_operator.observation import SlotRange, Unknown
+from redoubt_operator.observation import Container, ContainerState, SlotRange, Unknown
 from redoubt_operator.plan import plan
 from tests.redoubt_operator.world import SMALL, World, running
 
@@ -209,3 +210,18 @@ def test_an_invalid_spec_stalls_with_every_fault_named():
     assert world.status["message"].startswith(
         "spec.shards: expected a whole number from 1 to 100, found 'three'"
     )
+
+
+def test_a_pod_that_waits_for_what_an_older_spec_named_is_replaced():
+    world = running()
+    world.edit(image="redoubt-server:next")
+    world.reconcile()
+    world.step()
+    world.reconcile()
+    new = world.hosts["demo-0-1"]
+    new.down_for = 99
+    new.pod = replace(new.pod, container=Container(ContainerState.WAITING, "ContainerCreating"))
+    world.now_s += 60
+    assert kinds(world.reconcile(), DeletePod) == [], "of the revision that is wanted it may yet come"
+    world.edit(image="redoubt-server:0.1.0")
+    assert [one.pod for one in kinds(world.reconcile(), DeletePod)] == ["demo-0-1"]
