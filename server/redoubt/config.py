@@ -127,6 +127,9 @@ class Config:
     # Encodings
     hash_max_listpack_entries: int = 512
     hash_max_listpack_value: int = 64
+    set_max_intset_entries: int = 512
+    set_max_listpack_entries: int = 128
+    set_max_listpack_value: int = 64
 
     # Persistence
     dir: str = "."
@@ -374,6 +377,9 @@ _ROWS: Final = [
         "Longest field or value of a hash that is packed.",
         alias="hash-max-ziplist-value",
     ),
+    Directive("set-max-intset-entries", Integer(0), "Most members of a set of integers that is packed."),
+    Directive("set-max-listpack-entries", Integer(0), "Most members of a set that is packed."),
+    Directive("set-max-listpack-value", Integer(0), "Longest member of a set that is packed."),
     # Persistence
     Directive("dir", Text(), "Directory of the data files.", is_mutable=False),
     Directive("dbfilename", FileName(), "Name of the snapshot file.", is_protected=True),

@@ -43,6 +43,8 @@ from redoubt.commands import (  # noqa: F401 - they register their commands
     objects,
     persistence,
     server,
+    set,
+    set_algebra,
     string,
     string_range,
 )

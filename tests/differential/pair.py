@@ -14,9 +14,10 @@ from __future__ import annotations
 from typing import Any
 
 from redoubt.data.hash import Hash
+from redoubt.data.set import MemberSet
 from redoubt.persist import payload
-from redoubt.persist.rdb_format import TYPE_HASH
-from redoubt.resp.replies import ErrorReply, MapReply, SimpleString
+from redoubt.persist.rdb_format import TYPE_HASH, TYPE_SET
+from redoubt.resp.replies import ErrorReply, MapReply, SetReply, SimpleString
 from tests.redoubt.harness import Connection, ServerProcess
 
 # Both servers are asked one after the other, on a machine that may be busy.
@@ -25,10 +26,12 @@ TIME_TOLERANCE_MS = 3000
 SECONDS = {b"TTL", b"EXPIRETIME"}
 MILLISECONDS = {b"PTTL", b"PEXPIRETIME"}
 # Replies that are lists in no order, or that hold one.
-UNORDERED = {b"KEYS", b"HKEYS", b"HVALS"}
+UNORDERED = {b"KEYS", b"HKEYS", b"HVALS", b"SMEMBERS", b"SINTER", b"SUNION", b"SDIFF"}
 # Maps in no order, and what returns them in RESP2 as a flat array.
 UNORDERED_PAIRS = {b"HGETALL"}
 RANDOM = {b"RANDOMKEY"}
+# The command that reads a whole value, by type.
+READERS = {b"string": "GET", b"hash": "HGETALL", b"set": "SMEMBERS"}
 # What differs by nature: addresses, clocks, memory, versions.
 INCOMPARABLE = {b"OBJECT IDLETIME"}
 
@@ -56,8 +59,15 @@ class Pair:
         """Ask both and assert that they answer alike; return the judge's reply."""
         argv = [word if isinstance(word, bytes) else str(word).encode() for word in words]
         expected, found = self.both(argv)
-        assert same_reply(argv, expected, found), f"{argv}: Redis says {expected!r}, we say {found!r}"
+        is_same = same_reply(argv, expected, found) or self._is_packed_since_7_2(argv, expected, found)
+        assert is_same, f"{argv}: Redis says {expected!r}, we say {found!r}"
         return expected
+
+    def _is_packed_since_7_2(self, argv: list[bytes], expected: Any, found: Any) -> bool:
+        """Say whether this is the encoding of a small set of texts, which 7.0 did not pack yet."""
+        if b" ".join(argv[:2]).upper() != b"OBJECT ENCODING" or found != b"listpack":
+            return False
+        return expected == b"hashtable" and self.ours.ask("TYPE", argv[2]) == SimpleString(b"set")
 
     def reset(self) -> None:
         """Empty both and go back to database 0."""
@@ -69,7 +79,7 @@ class Pair:
         for database in range(databases):
             self.compare("SELECT", database)
             for key in sorted(self.compare("KEYS", "*")):
-                self.compare("HGETALL" if self.compare("TYPE", key) == SimpleString(b"hash") else "GET", key)
+                self.compare(READERS[self.compare("TYPE", key).text], key)
                 self.compare("PEXPIRETIME", key)
                 self.compare("OBJECT", "ENCODING", key)
             self.compare("DBSIZE")
@@ -90,10 +100,12 @@ def same_reply(argv: list[bytes], expected: Any, found: Any) -> bool:
         return _near(expected, found, TIME_TOLERANCE_MS)
     if name in UNORDERED and isinstance(expected, list) and isinstance(found, list):
         return sorted(expected) == sorted(found)
+    if name in UNORDERED and isinstance(expected, SetReply) and isinstance(found, SetReply):
+        return sorted(expected.items) == sorted(found.items)
     if full_name == b"CONFIG GET" or (name in UNORDERED_PAIRS and type(expected) is type(found)):
         return _pairs(expected) == _pairs(found)
-    if name == b"DUMP" and isinstance(expected, bytes) and expected[0] == TYPE_HASH:
-        return _fields(expected) == _fields(found)
+    if name == b"DUMP" and isinstance(expected, bytes) and expected[0] in (TYPE_HASH, TYPE_SET):
+        return _elements(expected) == _elements(found)
     if name in RANDOM:
         return (expected is None) == (found is None)
     return type(expected) is type(found) and bool(expected == found)
@@ -106,11 +118,11 @@ def _pairs(reply: Any) -> list[tuple[Any, Any]]:
     return sorted(zip(reply[::2], reply[1::2], strict=True))
 
 
-def _fields(dumped: bytes) -> list[tuple[bytes, bytes]]:
-    """Return the fields of a hash that was dumped as a table, in a fixed order."""
+def _elements(dumped: bytes) -> list[Any]:
+    """Return the elements of a hash or set that was dumped as a table, in a fixed order."""
     value = payload.restore(dumped)
-    assert isinstance(value, Hash) and value.table is not None
-    return sorted(value.pairs())
+    assert isinstance(value, Hash | MemberSet)
+    return [type(value), *(sorted(value.pairs()) if isinstance(value, Hash) else sorted(value.members()))]
 
 
 def _near(expected: Any, found: Any, tolerance: int) -> bool:

@@ -8,6 +8,7 @@ scripts under names of his own.
 from __future__ import annotations
 
 from tests.differential.hashes import HASH_SCRIPTS
+from tests.differential.sets import SET_SCRIPTS
 
 SCRIPTS: dict[str, str] = {
     "get and set": """
@@ -553,4 +554,5 @@ SCRIPTS: dict[str, str] = {
         MEMORY FOO
     """,
     **HASH_SCRIPTS,
+    **SET_SCRIPTS,
 }

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from redoubt.commands.arguments import Arguments, integer
 from redoubt.commands.declare import ACCESS, FAST, HASH, READONLY, RO, command
-from redoubt.commands.iteration import SCAN_COUNT, parse_cursor
+from redoubt.commands.iteration import parse_cursor, parse_scan_options
 from redoubt.commands.reading import WRONG_TYPE, read
-from redoubt.data.glob import Glob
 from redoubt.data.hash import Hash
 from redoubt.resp.replies import CommandError, MapReply, Reply
 
@@ -167,26 +166,12 @@ def hscan(ctx: Session, argv: list[bytes]) -> Reply:
     found = readable_hash(ctx, argv[1])
     if found is None:  # Redis does not look at the options then
         return [b"0", []]
-    glob: Glob | None = None
-    count = SCAN_COUNT
-    has_values = True
-    arguments = Arguments(argv, 3)
-    while arguments.has_more():
-        if arguments.skip_with_value(b"COUNT"):
-            count = arguments.integer()
-            if count < 1:
-                raise arguments.syntax_error()
-        elif arguments.skip_with_value(b"MATCH"):
-            glob = Glob(arguments.word())
-        elif arguments.skip(b"NOVALUES"):
-            has_values = False
-        else:
-            raise arguments.syntax_error()
-    cursor, pairs = found.scan(cursor, count)
+    options = parse_scan_options(Arguments(argv, 3), b"NOVALUES")
+    cursor, pairs = found.scan(cursor, options.count)
     words: list[Reply] = []
     for field, value in pairs:
-        if glob is None or glob.matches(field):
+        if options.takes(field):
             words.append(field)
-            if has_values:
+            if not options.is_bare:
                 words.append(value)
     return [b"%d" % cursor, words]

@@ -29,12 +29,18 @@ _CURSOR_PAST: Final = 1 << 64
 
 
 class ScanOptions:
-    """What stands behind the cursor of a SCAN."""
+    """What stands behind the cursor of SCAN, HSCAN, SSCAN or ZSCAN; `type_name` is SCAN's own."""
 
     def __init__(self) -> None:
         self.count = SCAN_COUNT
         self.glob: Glob | None = None
         self.type_name = b""
+        # HSCAN: fields without their values.
+        self.is_bare = False
+
+    def takes(self, word: bytes) -> bool:
+        """Say whether a key, field or member is asked for."""
+        return self.glob is None or self.glob.matches(word)
 
 
 def parse_cursor(word: bytes) -> int:
@@ -47,7 +53,8 @@ def parse_cursor(word: bytes) -> int:
     return cursor % _CURSOR_PAST
 
 
-def _parse_options(arguments: Arguments) -> ScanOptions:
+def parse_scan_options(arguments: Arguments, own: bytes = b"") -> ScanOptions:
+    """Parse the options; `own`: the one that only this command has (TYPE, NOVALUES)."""
     options = ScanOptions()
     while arguments.has_more():
         if arguments.skip_with_value(b"COUNT"):
@@ -56,8 +63,10 @@ def _parse_options(arguments: Arguments) -> ScanOptions:
                 raise arguments.syntax_error()
         elif arguments.skip_with_value(b"MATCH"):
             options.glob = Glob(arguments.word())
-        elif arguments.skip_with_value(b"TYPE"):
+        elif own == b"TYPE" and arguments.skip_with_value(own):
             options.type_name = arguments.word().lower()
+        elif own == b"NOVALUES" and arguments.skip(own):
+            options.is_bare = True
         else:
             raise arguments.syntax_error()
     return options
@@ -69,11 +78,11 @@ def _parse_options(arguments: Arguments) -> ScanOptions:
          tips=("nondeterministic_output", "request_policy:special"))  # fmt: skip
 def scan(ctx: Session, argv: list[bytes]) -> Reply:
     cursor = parse_cursor(argv[1])
-    options = _parse_options(Arguments(argv, 2))
+    options = parse_scan_options(Arguments(argv, 2), b"TYPE")
     cursor, keys = ctx.db.scan(cursor, options.count)
     found: list[bytes] = []
     for key in keys:
-        if options.glob is not None and not options.glob.matches(key):
+        if not options.takes(key):
             continue
         value = ctx.db.peek(key, ctx.now_ms)
         if value is not None and options.type_name in (b"", type_name(value)):

@@ -26,8 +26,10 @@ RANDOM_TRIES_MAX: Final = 100
 class Elements(Table):
     """Elements by name; see the module's docstring."""
 
-    def __init__(self) -> None:
+    def __init__(self, has_values: bool = True) -> None:
         super().__init__(0)
+        # Without values one and the same small integer stands behind every name, and counts nothing.
+        self.has_values = has_values
         self.element_bytes = 0
 
     def get(self, name: bytes) -> Value | None:
@@ -40,9 +42,10 @@ class Elements(Table):
         old = values.get(name)
         values[name] = value
         if old is not None:
-            self.element_bytes += size_of(value) - size_of(old)
+            if self.has_values:
+                self.element_bytes += size_of(value) - size_of(old)
             return False
-        self.element_bytes += size_of_bytes(name) + size_of(value)
+        self.element_bytes += self._size_of(name, value)
         self.key_count += 1
         if self.wants_split():
             self.split()
@@ -53,7 +56,7 @@ class Elements(Table):
         value = self.bucket_of(name).values.pop(name, None)
         if value is None:
             return False
-        self.element_bytes -= size_of_bytes(name) + size_of(value)
+        self.element_bytes -= self._size_of(name, value)
         self.key_count -= 1
         if self.wants_merge():
             self.merge()
@@ -92,6 +95,9 @@ class Elements(Table):
     def size_bytes(self) -> int:
         """Return what the table and its elements occupy."""
         return BUCKET_BYTES * len(self.buckets) + ENTRY_BYTES * self.key_count + self.element_bytes
+
+    def _size_of(self, name: bytes, value: Value) -> int:
+        return size_of_bytes(name) + size_of(value) if self.has_values else size_of_bytes(name)
 
 
 def _name_at(bucket: Bucket, place: int) -> bytes:

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from redoubt.config import Config
 
-DIRECTIVES: Final = ("hash-max-listpack-entries", "hash-max-listpack-value")
+DIRECTIVES: Final = (
+    "hash-max-listpack-entries",
+    "hash-max-listpack-value",
+    "set-max-intset-entries",
+    "set-max-listpack-entries",
+    "set-max-listpack-value",
+)
 
 
 class Limits:
@@ -23,6 +29,9 @@ class Limits:
     def __init__(self) -> None:
         self.hash_fields = 512
         self.hash_bytes = 64
+        self.set_integers = 512
+        self.set_members = 128
+        self.set_bytes = 64
         self._config: Config | None = None
 
     def follow(self, config: Config) -> None:
@@ -37,4 +46,7 @@ class Limits:
         assert config is not None
         self.hash_fields = config.hash_max_listpack_entries
         self.hash_bytes = config.hash_max_listpack_value
+        self.set_integers = config.set_max_intset_entries
+        self.set_members = config.set_max_listpack_entries
+        self.set_bytes = config.set_max_listpack_value
         return ""

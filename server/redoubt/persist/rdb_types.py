@@ -9,9 +9,18 @@ from __future__ import annotations
 from typing import Final
 
 from redoubt.data.hash import Hash
+from redoubt.data.set import MemberSet
 from redoubt.data.text import GrowableText
-from redoubt.persist.rdb_format import TYPE_HASH, TYPE_HASH_LISTPACK, TYPE_TEXT
+from redoubt.persist.rdb_format import (
+    TYPE_HASH,
+    TYPE_HASH_LISTPACK,
+    TYPE_SET,
+    TYPE_SET_INTSET,
+    TYPE_SET_LISTPACK,
+    TYPE_TEXT,
+)
 from redoubt.persist.rdb_hash import HashReader, HashWriter, PackedHashReader
+from redoubt.persist.rdb_set import IntsetReader, PackedSetReader, SetReader, SetWriter
 from redoubt.persist.rdb_text import TextReader, TextWriter
 from redoubt.persist.rdb_value import ValueReader, ValueWriter
 
@@ -22,6 +31,7 @@ WRITERS: Final[dict[type, ValueWriter]] = {
     int: _TEXT_WRITER,
     GrowableText: _TEXT_WRITER,
     Hash: HashWriter(),
+    MemberSet: SetWriter(),
 }
 
 # Made anew for each value, since the reader of an aggregate remembers how far it has come.
@@ -29,4 +39,7 @@ READERS: Final[dict[int, type[ValueReader]]] = {
     TYPE_TEXT: TextReader,
     TYPE_HASH: HashReader,
     TYPE_HASH_LISTPACK: PackedHashReader,
+    TYPE_SET: SetReader,
+    TYPE_SET_INTSET: IntsetReader,
+    TYPE_SET_LISTPACK: PackedSetReader,
 }

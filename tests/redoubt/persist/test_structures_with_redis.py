@@ -1,6 +1,6 @@
-"""Hashes of both forms travel between Redoubt and redis-server: DUMP and RESTORE, files, full syncs.
+"""Structures of every form travel between Redoubt and redis-server: DUMP and RESTORE, files, full syncs.
 
-`FILLS` is what later data types join: commands that make a key of each form, and how its content is read.
+A data type joins with the commands that make a key of each of its forms, and how `content` reads it.
 """
 
 from __future__ import annotations
@@ -61,20 +61,42 @@ def hashes() -> dict[bytes, list[list[bytes]]]:
     }
 
 
+def sets() -> dict[bytes, list[list[bytes]]]:
+    """Return the commands that make sets of every form, by key."""
+    draw = random.Random(8)
+    numbers = [b"%d" % number for number in NUMBERS]
+    return {
+        b"set:numbers": [[b"SADD", b"set:numbers", *numbers]],
+        b"set:narrow": [[b"SADD", b"set:narrow", b"3", b"1", b"-2"]],
+        b"set:texts": [[b"SADD", b"set:texts", b"", b"01", b"5", b"x" * 64, draw.randbytes(30)]],
+        b"set:many": [[b"SADD", b"set:many", *(b"member:%d" % number for number in range(700))]],
+        b"set:many numbers": [[b"SADD", b"set:many numbers", *(b"%d" % number for number in range(700))]],
+        b"set:long": [[b"SADD", b"set:long", draw.randbytes(100_000), b"a" * 5000]],
+    }
+
+
+def commands() -> dict[bytes, list[list[bytes]]]:
+    """Return the commands that make a key of every type and form, by key."""
+    return {**hashes(), **sets()}
+
+
 def fill(client: Connection) -> list[bytes]:
     """Make every key; return them."""
-    made = hashes()
-    for commands in made.values():
-        for command in commands:
+    made = commands()
+    for calls in made.values():
+        for command in calls:
             assert not isinstance(client.ask(*command), ErrorReply)
     return list(made)
 
 
 def content(client: Connection, key: bytes) -> Any:
     """Return type, encoding, and the elements in an order of their own."""
-    words = client.ask("HGETALL", key)
-    pairs = sorted(zip(words[::2], words[1::2], strict=True))
-    return client.ask("TYPE", key), client.ask("OBJECT", "ENCODING", key), pairs
+    kind, encoding = client.ask("TYPE", key).text, client.ask("OBJECT", "ENCODING", key)
+    if kind == b"hash":
+        words = client.ask("HGETALL", key)
+        return kind, encoding, sorted(zip(words[::2], words[1::2], strict=True))
+    # Redis 7.0 does not pack sets of texts yet.
+    return kind, b"intset" if encoding == b"intset" else b"other", sorted(client.ask("SMEMBERS", key))
 
 
 def contents(client: Connection, keys: list[bytes]) -> dict[bytes, Any]:
@@ -103,7 +125,7 @@ def test_packed_values_are_the_same_bytes_on_both() -> None:
         mine, theirs = ours.connect(), redis.connect()
         fill(theirs)
         for key in fill(mine):
-            if mine.ask("OBJECT", "ENCODING", key) == b"listpack":
+            if mine.ask("OBJECT", "ENCODING", key) != b"hashtable" and key != b"set:texts":
                 assert mine.ask("DUMP", key) == theirs.ask("DUMP", key), key
 
 
@@ -137,6 +159,9 @@ def test_a_full_sync_and_the_changes_after_it_arrive(is_ours_the_master: bool) -
         client.ask("HDEL", "hash:many", "field:1")
         client.ask("HINCRBYFLOAT", "hash:limit", "7000", "0.1")
         client.ask("HINCRBY", "hash:shrunk", "count", "3")
+        client.ask("SPOP", "set:many", 5)
+        client.ask("SADD", "set:narrow", 1 << 40)
+        client.ask("SUNIONSTORE", "set:texts", "set:texts", "set:numbers")
         assert client.ask("WAIT", 1, 5000) == 1
         assert contents(follower, keys) == arrived(contents(client, keys))
 
@@ -148,18 +173,18 @@ def wait_synced(follower: Connection) -> None:
         time.sleep(0.05)
 
 
-def test_a_damaged_dump_is_refused_and_leaves_nothing() -> None:
+@pytest.mark.parametrize("damaged", ["hash:numbers", "set:numbers", "set:texts"])
+def test_a_damaged_dump_is_refused_or_harmless(damaged: str) -> None:
     with server_process() as ours:
         client = ours.connect()
         fill(client)
-        body = client.ask("DUMP", "hash:numbers")[:-10]
+        body = client.ask("DUMP", damaged)[:-10]
         draw = random.Random(3)
-        for _ in range(300):
+        for _ in range(200):
             place = draw.randrange(len(body))
-            damaged = body[:place] + bytes([body[place] ^ draw.randrange(1, 256)]) + body[place + 1 :]
-            client.ask("RESTORE", "damaged", 0, payload.sealed(damaged), "REPLACE")
-            kind = client.ask("TYPE", "damaged")
-            if kind == client.ask("TYPE", "hash:numbers"):
-                assert not isinstance(client.ask("HGETALL", "damaged"), ErrorReply)
-            client.ask("DEL", "damaged")
+            broken = body[:place] + bytes([body[place] ^ draw.randrange(1, 256)]) + body[place + 1 :]
+            client.ask("RESTORE", "copy", 0, payload.sealed(broken), "REPLACE")
+            if client.ask("EXISTS", "copy") and client.ask("TYPE", "copy").text in (b"hash", b"set"):
+                content(client, b"copy")
+            client.ask("DEL", "copy")
         assert client.ask("PING")
