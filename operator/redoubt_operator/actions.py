@@ -72,7 +72,8 @@ class CreatePod:
 @dataclass(frozen=True, slots=True)
 class DeletePod:
     """Delete a pod, fenced by uid and resourceVersion. `grace_period_s` None means the pod's own, 0
-    means force.
+    means force. With `is_within_budget` it is evicted: the shard's budget then counts us among all others
+    who take members away, and two can never take the last copies at the same time.
     """
 
     pod: str
@@ -81,6 +82,7 @@ class DeletePod:
     because: str
     grace_period_s: int | None = None
     shard: int | None = None
+    is_within_budget: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +232,26 @@ class Handover:
 
 
 @dataclass(frozen=True, slots=True)
+class MigrateSlots:
+    """CLUSTER MIGRATESLOTS on the master that has the slots. Until the target owns them the source does."""
+
+    target: Target
+    slots: tuple[SlotRange, ...]
+    to_node_id: str
+    because: str
+    shard: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelMoves:
+    """CLUSTER CANCELSLOTMIGRATIONS: ends all moves away from a server that can still be ended."""
+
+    target: Target
+    because: str
+    shard: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SetConfig:
     """CONFIG SET of directives that can change live, all in one command."""
 
@@ -271,6 +293,8 @@ Action: TypeAlias = (
     | Forget
     | ForceFailover
     | Handover
+    | MigrateSlots
+    | CancelMoves
     | SetConfig
     | RecordEvent
 )

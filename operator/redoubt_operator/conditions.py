@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from redoubt_operator.draft import Draft
 from redoubt_operator.live_config import Difference
+from redoubt_operator.moves import PLANS_MOVES, progress
 from redoubt_operator.observation import Observation, Unknown
 from redoubt_operator.placement import SLOTS
 from redoubt_operator.replicas import is_outdated, members_wanted
@@ -131,7 +132,7 @@ def slots_covered(view: ClusterView) -> Verdict:
     covered = slots_served(view)
     if covered == SLOTS:
         return Verdict("SlotsCovered", "True", "AllServed", f"all {SLOTS} slots are served")
-    without = [str(shard.index) for shard in view.shards if shard.master is None]
+    without = [str(shard.index) for shard in view.shards if shard.master is None and not shard.is_empty]
     where = f"; shards without a master: {', '.join(without)}" if without else ""
     message = f"{covered} of {SLOTS} slots are served{where}"
     silent = any(
@@ -166,12 +167,20 @@ def _reconciling(
     differences: tuple[Difference, ...],
     ready: Verdict,
 ) -> Verdict:
+    if draft.is_planning:
+        message = "the final placement of the slots is being planned"
+        return Verdict("Reconciling", "True", PLANS_MOVES, message)
     outdated = [one for one in view.servers if one.is_staying and is_outdated(view, one)]
     if ready.status != "True":
         return Verdict("Reconciling", "True", "Repairing", ready.message)
     if outdated:
         message = f"{len(outdated)} of {len(view.servers)} pods have another revision"
         return Verdict("Reconciling", "True", "Rolling", message)
+    moving = progress((draft.journal or view.journal).moves)
+    if moving:
+        return Verdict("Reconciling", "True", "SlotsMove", moving)
+    if scaling := _scaling(spec, view, draft):
+        return Verdict("Reconciling", "True", "ShardsChange", scaling)
     wrong = [one for one in view.shards if len(one.servers) != members_wanted(spec, view, one)]
     if wrong or draft.busy:
         indexes = sorted({shard.index for shard in wrong} | draft.busy)
@@ -180,6 +189,22 @@ def _reconciling(
     if differences:
         return Verdict("Reconciling", "True", "ConfigChanges", "directives are being applied")
     return Verdict("Reconciling", "False", "Settled", "nothing has to change")
+
+
+def _scaling(spec: ClusterSpec, view: ClusterView, draft: Draft) -> str:
+    """What the number of shards waits for while no slots move, or an empty text."""
+    joining = [str(one.index) for one in view.shards if one.is_empty and not one.is_leaving]
+    if joining:
+        return f"shards {', '.join(joining)} join: their members start and get in sync"
+    going = [one for one in view.shards if one.is_leaving]
+    if going:
+        what = ", ".join(str(one.index) for one in going)
+        is_going = all(one.index in draft.retiring for one in going)
+        return f"shards {what} are {'being removed' if is_going else 'to be emptied'}"
+    target = (draft.journal or view.journal).target_shards
+    if target is not None and target != spec.shards:
+        return f"shards change from {target} to {spec.shards}"
+    return ""
 
 
 def _stalled(draft: Draft) -> Verdict:
@@ -191,9 +216,11 @@ def _stalled(draft: Draft) -> Verdict:
 
 def _replication_healthy(spec: ClusterSpec, view: ClusterView) -> Verdict:
     wanted = spec.replicas_per_shard
-    lacking = [shard for shard in view.shards if len(shard.healthy_replicas) < wanted]
-    in_sync = sum(min(len(shard.healthy_replicas), wanted) for shard in view.shards)
-    message = f"{in_sync} of {wanted * len(view.shards)} replicas are in sync"
+    # A shard without slots is on its way in or out; what it lacks is no lack of the cluster.
+    shards = [shard for shard in view.shards if not shard.is_empty]
+    lacking = [shard for shard in shards if len(shard.healthy_replicas) < wanted]
+    in_sync = sum(min(len(shard.healthy_replicas), wanted) for shard in shards)
+    message = f"{in_sync} of {wanted * len(shards)} replicas are in sync"
     if lacking:
         message += f"; behind: shards {', '.join(str(shard.index) for shard in lacking)}"
         return Verdict("ReplicationHealthy", "False", "ReplicasNotInSync", message)

@@ -5,10 +5,12 @@ except that a shard in which something is already being changed is left alone by
 repair (`is_busy`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from redoubt_operator.actions import Action, RecordEvent, Target
+from redoubt_operator.moves import Journal
 from redoubt_operator.view import Server
 
 SOON_S: Final = 0.1  # after commands to servers: gossip and roles settle within a few round trips
@@ -39,6 +41,10 @@ class Draft:
     blockers: list[Blocker] = field(default_factory=list)
     losses: dict[int, str] = field(default_factory=dict)  # shards whose data are found lost: why
     busy: set[int] = field(default_factory=set)  # only asked for membership
+    switchover: Mapping[str, Any] | None = None  # status.lastSwitchover, when it changes
+    journal: Journal | None = None  # of slot moves, as it shall be written; None: as it was
+    retiring: set[int] = field(default_factory=set)  # shards found empty that go; only asked for membership
+    is_planning: bool = False  # the next look shall ask what the slots hold
     again_after_s: float | None = None
 
     def do(self, action: Action, again_after_s: float = SOON_S) -> None:

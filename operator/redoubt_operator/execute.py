@@ -29,6 +29,7 @@ from redoubt_operator.actions import (
     ApplyObject,
     AssignMaster,
     AssignReplica,
+    CancelMoves,
     CreateClaim,
     CreatePod,
     CreateSecret,
@@ -41,6 +42,7 @@ from redoubt_operator.actions import (
     LabelPod,
     Lane,
     Meet,
+    MigrateSlots,
     PatchClaim,
     RaiseLease,
     RecordEvent,
@@ -71,6 +73,8 @@ LANES_AT_ONCE_MAX: Final = 32
 _EPOCH_SET: Final = ("any other node", "already non-zero")
 _NODE_UNKNOWN: Final = ("Unknown node",)
 _IS_MASTER: Final = ("FAILOVER to a replica",)
+_MOVES_ALREADY: Final = ("already migrating",)
+_NOTHING_MOVES: Final = ("No migrations ongoing",)
 
 # What of our work becomes an Event: the kind and reason by action.
 _TOLD: Final[Mapping[type[Any], tuple[Literal["Normal", "Warning"], str]]] = {
@@ -80,6 +84,8 @@ _TOLD: Final[Mapping[type[Any], tuple[Literal["Normal", "Warning"], str]]] = {
     AssignMaster: ("Normal", "MasterAssigned"),
     ForceFailover: ("Warning", "FailoverForced"),
     Handover: ("Normal", "HandedOver"),
+    MigrateSlots: ("Normal", "SlotsMove"),
+    CancelMoves: ("Normal", "MovesCancelled"),
     SetConfig: ("Normal", "ConfigChanged"),
 }
 
@@ -90,6 +96,7 @@ class Failure:
 
     action: Action
     reason: str
+    is_refusal: bool = False  # the server itself said no
 
 
 # Called with the action and "before" or "after".
@@ -161,7 +168,7 @@ class Executor:
                 log.warning(
                     "%s failed", name, extra=details | {"because": action.because, "error": str(error)}
                 )
-                return Failure(action, str(error))
+                return Failure(action, str(error), isinstance(error, Refused))
             self._metrics.actions.labels(name, "done").inc()
             if is_changed:
                 log.info(name, extra=details | {"because": action.because})
@@ -195,6 +202,8 @@ class Executor:
                 | Meet()
                 | Forget()
                 | ForceFailover()
+                | MigrateSlots()
+                | CancelMoves()
                 | SetConfig()
             ):
                 await self._command(action.target, command_of(action), done_already(action))
@@ -206,6 +215,8 @@ class Executor:
 
     async def _delete(self, action: DeletePod | DeleteClaim | DeleteBudget, meta: ClusterMeta) -> bool:
         match action:
+            case DeletePod(is_within_budget=True):
+                return await self._kube.evict(meta.namespace, action.pod, action.uid, action.resource_version)
             case DeletePod():
                 return await self._kube.delete(
                     PODS,
@@ -266,6 +277,8 @@ ServerAction = (
     | Meet
     | Forget
     | ForceFailover
+    | MigrateSlots
+    | CancelMoves
     | SetConfig
 )
 
@@ -298,6 +311,11 @@ def command_of(action: ServerAction) -> list[str | int]:
             return ["CLUSTER", "FORGET", action.node_id]
         case ForceFailover():
             return ["CLUSTER", "FAILOVER", "FORCE"]
+        case MigrateSlots():
+            bounds = [bound for slots in action.slots for bound in (slots.first, slots.last)]
+            return ["CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", *bounds, "NODE", action.to_node_id]
+        case CancelMoves():
+            return ["CLUSTER", "CANCELSLOTMIGRATIONS"]
         case SetConfig():
             return ["CONFIG", "SET", *(text for pair in action.directives for text in pair)]
     assert_never(action)
@@ -312,6 +330,10 @@ def done_already(action: ServerAction) -> tuple[str, ...]:
             return _NODE_UNKNOWN
         case ForceFailover():
             return _IS_MASTER
+        case MigrateSlots():
+            return _MOVES_ALREADY
+        case CancelMoves():
+            return _NOTHING_MOVES
         case _:
             return ()
 

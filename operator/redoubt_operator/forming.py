@@ -18,6 +18,9 @@ from redoubt_operator.view import ClusterView, Fate, Server, Shard
 
 def form(view: ClusterView, shard: Shard, draft: Draft) -> None:
     """Give a new shard its first master, as soon as it is certain that it is new."""
+    if shard.is_empty:
+        _form_empty(view, shard, draft)
+        return
     if view.shards_recorded is None or not shard.is_complete or _waits_for_volumes(view):
         draft.look_again(WAITING_S)
         return
@@ -37,7 +40,7 @@ def first_master(shard: Shard) -> Server | None:
 def give_slots(
     view: ClusterView, shard: Shard, heir: Server, because: str, draft: Draft, is_newest: bool = False
 ) -> None:
-    """Make a member without slots the master of the shard's slots."""
+    """Make a member without slots the master of the shard's slots, if it has any."""
     status = heir.status
     assert status is not None
     if status.config_epoch == 0 and not heir.knows_others:
@@ -46,7 +49,23 @@ def give_slots(
     if status.phase is not Phase.ASSIGNED or status.role is not Role.MASTER:
         transitions = view.seen.lease_transitions
         draft.do(AssignMaster(target(heir), shard.epoch_seen, transitions, because, is_newest, shard.index))
-    draft.do(AddSlots(target(heir), shard.slots, f"{because}: slots {print_slots(shard.slots)}", shard.index))
+    if shard.slots:
+        because = f"{because}: slots {print_slots(shard.slots)}"
+        draft.do(AddSlots(target(heir), shard.slots, because, shard.index))
+
+
+def _form_empty(view: ClusterView, shard: Shard, draft: Draft) -> None:
+    """Give a shard that joins a master without slots: they come with their keys (scaling.py).
+
+    Its config epoch is above the cluster's current one, so a serving master must have told us that, and it is
+    set before the node meets anybody: with epoch 0 it would lose its slots to any dead node's claim.
+    """
+    heir = first_master(shard)
+    is_known = any(one.master is not None and not one.is_empty for one in view.shards)
+    if shard.is_leaving or shard.is_retiring or not shard.is_complete or not is_known or heir is None:
+        draft.look_again(WAITING_S)
+        return
+    give_slots(view, shard, heir, f"shard {shard.index} joins without slots", draft, is_newest=True)
 
 
 def _is_begun(server: Server) -> bool:

@@ -59,12 +59,16 @@ def label_roles(shard: Shard, draft: Draft) -> None:
 
 def meet(view: ClusterView, draft: Draft) -> None:
     """Introduce members that do not know each other, or know each other by an old address."""
-    hub = next((shard.master for shard in view.shards if shard.master is not None), None)
+    serving = [shard.master for shard in view.shards if shard.master is not None and not shard.is_empty]
+    hub = serving[0] if serving else None
     if hub is None:
         return
-    masters = [shard.master for shard in view.shards if shard.master not in (None, hub)]
+    wanted = [
+        shard for shard in view.shards if not (shard.is_empty and (shard.is_leaving or shard.is_retiring))
+    ]
+    masters = [shard.master for shard in wanted if shard.master not in (None, hub)]
     _introduce(hub, [one for one in masters if one is not None], None, draft)
-    for shard in view.shards:
+    for shard in wanted:
         members = [one for one in shard.servers if one.status is not None and not one.pod.is_terminating]
         if shard.master is not None:
             _introduce(shard.master, [one for one in members if one is not shard.master], shard.index, draft)
@@ -79,7 +83,8 @@ def forget(view: ClusterView, draft: Draft) -> None:
     since. Against a master with the same config epoch such a claim would stand for ever: epochs of masters
     that collide are told apart by the two themselves, and one of these is dead.
     """
-    if not view.is_complete or any(shard.master is None for shard in view.shards):
+    serving = [shard for shard in view.shards if not shard.is_empty]
+    if not view.is_complete or any(shard.master is None for shard in serving):
         return
     members = {server.node_id for server in view.seen_servers}
     served = _slots_served(view)

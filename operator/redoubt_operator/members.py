@@ -13,50 +13,87 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any, Final, get_type_hints
 
 from redoubt.resp.replies import MapReply, Reply
 from redoubt_operator.links import DEADLINE_S, Address, Link, LinkError, Links, Refused, accepted
-from redoubt_operator.observation import KnownNode, Member, MemberStatus, Seen, SlotRange, Unknown
+from redoubt_operator.observation import (
+    NOT_ASKED,
+    KnownNode,
+    Member,
+    MemberStatus,
+    Role,
+    Seen,
+    SlotFigures,
+    SlotMigration,
+    SlotRange,
+    Unknown,
+)
+from redoubt_operator.placement import SLOTS
 
 # How many servers are asked at the same time: more connections at once would only queue on our own core.
 ASKED_AT_ONCE_MAX: Final = 128
 
 
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What to ask beside the status and the map: only what a change under way needs."""
+
+    directives: Sequence[str] = ()
+    migrations: bool = False
+    slot_figures: bool = False  # of masters: some hundred bytes for each slot
+
+
 async def ask_all(
-    links: Links, addresses: Sequence[Address], password: str, directives: Sequence[str]
+    links: Links, addresses: Sequence[Address], password: str, questions: Questions
 ) -> list[Member]:
     """Ask every server; the members come in the order of the addresses, their samples still unknown."""
     gate = asyncio.Semaphore(ASKED_AT_ONCE_MAX)
 
     async def ask_gated(address: Address) -> Member:
         async with gate:
-            return await ask(links, address, password, directives)
+            return await ask(links, address, password, questions)
 
     return list(await asyncio.gather(*(ask_gated(address) for address in addresses)))
 
 
-async def ask(links: Links, address: Address, password: str, directives: Sequence[str]) -> Member:
+async def ask(links: Links, address: Address, password: str, questions: Questions) -> Member:
     """Ask one server; never raises for what the server does."""
     try:
         link = await links.get(address, password)
         futures = [link.send("REDOUBT", "STATUS"), link.send("CLUSTER", "NODES")]
-        if directives:
-            futures.append(link.send("CONFIG", "GET", *directives))
+        if questions.migrations:
+            futures.append(link.send("CLUSTER", "GETSLOTMIGRATIONS"))
+        if questions.directives:
+            futures.append(link.send("CONFIG", "GET", *questions.directives))
     except (LinkError, Refused) as error:
         unknown = Unknown(str(error), time.time())
         return Member(address.uid, unknown, unknown, unknown, _not_scraped())
     loop = asyncio.get_running_loop()
     ends_at_s = loop.time() + DEADLINE_S
     replies = [await _answer(link, future, max(0.0, ends_at_s - loop.time())) for future in futures]
-    return Member(
+    member = Member(
         pod_uid=address.uid,
         status=_understood(replies[0], status_of),
         nodes=_understood(replies[1], known_nodes),
-        config=_understood(replies[2], directives_of) if directives else {},
+        config=_understood(replies[-1], directives_of) if questions.directives else {},
         sample=_not_scraped(),
+        migrations=_understood(replies[2], slot_migrations) if questions.migrations else NOT_ASKED,
     )
+    if not questions.slot_figures or not _has_slots(member):
+        return member
+    try:
+        future = link.send("CLUSTER", "SLOT-STATS", "SLOTSRANGE", 0, SLOTS - 1)
+    except LinkError as error:
+        return replace(member, slot_figures=Unknown(str(error), time.time()))
+    reply = await _answer(link, future, max(0.0, ends_at_s - loop.time()))
+    return replace(member, slot_figures=_understood(reply, slot_figures))
+
+
+def _has_slots(member: Member) -> bool:
+    status = member.status
+    return not isinstance(status, Unknown) and status.role is Role.MASTER and status.slots > 0
 
 
 async def _answer(link: Link, future: asyncio.Future[Reply], deadline_s: float) -> Seen[Any]:
@@ -128,6 +165,45 @@ def directives_of(reply: Reply) -> Mapping[str, str]:
 def known_nodes(reply: Reply) -> tuple[KnownNode, ...]:
     """Read the reply of CLUSTER NODES."""
     return tuple(_known_node(line) for line in _text(reply).splitlines() if line)
+
+
+def slot_migrations(reply: Reply) -> tuple[SlotMigration, ...]:
+    """Read the reply of CLUSTER GETSLOTMIGRATIONS."""
+    if not isinstance(reply, list):
+        raise ValueError(f"expected a list of moves, found {type(reply).__name__}")
+    moves = []
+    for row in reply:
+        pairs = pairs_of(row)
+        moves.append(
+            SlotMigration(
+                name=pairs["name"],
+                operation=pairs["operation"].upper(),
+                slots=tuple(_slot_range(text) for text in pairs["slot_ranges"].split()),
+                source_id=pairs["source_node"],
+                target_id=pairs["target_node"],
+                state=pairs["state"].lower(),
+                message=pairs.get("message", ""),
+            )
+        )
+    return tuple(moves)
+
+
+def slot_figures(reply: Reply) -> tuple[SlotFigures, ...]:
+    """Read the reply of CLUSTER SLOT-STATS."""
+    if not isinstance(reply, list):
+        raise ValueError(f"expected a list of slots, found {type(reply).__name__}")
+    figures = []
+    for slot, row in reply:
+        pairs = pairs_of(row)
+        figures.append(
+            SlotFigures(
+                slot=int(slot),
+                keys=int(pairs["key-count"]),
+                memory_bytes=int(pairs.get("memory-bytes", 0)),
+                cpu_us=int(pairs.get("cpu-usec", 0)),
+            )
+        )
+    return tuple(figures)
 
 
 def _known_node(line: str) -> KnownNode:

@@ -11,10 +11,13 @@ Read by view.py, advanced by scaling.py, written by status.py. Pure.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from redoubt_operator.observation import SlotRange
 from redoubt_operator.placement import print_slots, read_slots
+
+PLANS_MOVES: Final = "PlansMoves"
+"""Reason of condition Reconciling while a placement is planned."""
 
 
 class MoveState(StrEnum):
@@ -75,6 +78,17 @@ def read_journal(status: Mapping[str, Any]) -> Journal:
         moves=tuple(move for row in status.get("moves") or () if (move := _read_move(row)) is not None),
         rebalance=rebalance if isinstance(rebalance, Mapping) else None,
     )
+
+
+def is_planning(status: Mapping[str, Any]) -> bool:
+    """Whether the last look left the planning of a placement to this one, which asks what the slots hold."""
+    conditions = status.get("conditions") or ()
+    return any(isinstance(one, Mapping) and one.get("reason") == PLANS_MOVES for one in conditions)
+
+
+def is_moving(status: Mapping[str, Any]) -> bool:
+    """Whether the sources have to be asked about moves: some are open, or the spec may turn them round."""
+    return bool(status.get("moves"))
 
 
 def print_move(move: Move) -> dict[str, Any]:

@@ -227,6 +227,8 @@ class MemberStatus:
     data_lost: bool = False
     boot_slots: int = 0
     uptime_ms: int = 0
+    exports: int = 0  # moves of slots under way from it, and to it
+    imports: int = 0
     needs: str = ""
     diverged: str = ""
 

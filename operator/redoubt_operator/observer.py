@@ -33,6 +33,7 @@ from redoubt_operator.kube import (
 )
 from redoubt_operator.links import Address, Links
 from redoubt_operator.monitor import Monitor
+from redoubt_operator.moves import is_moving, is_planning
 from redoubt_operator.names import PORT_CLIENT, auth_secret_name, cluster_selector
 from redoubt_operator.observation import (
     AuthSecret,
@@ -92,7 +93,11 @@ class Observer:
             _seen(self._kube.get(SECRETS, meta.namespace, secret_name)),
         )
         password = self._password(key, secret)
-        nodes, asked = await asyncio.gather(self._nodes(pods), self._members(key, spec, pods, password))
+        zone_label = projection.LABEL_ZONE if isinstance(spec, InvalidSpec) else spec.placement.zone_label
+        nodes, asked = await asyncio.gather(
+            self._nodes(pods, zone_label),
+            self._members(key, spec, manifest.get("status") or {}, pods, password),
+        )
         seen = Observation(
             meta=meta,
             lease_transitions=lease_transitions,
@@ -124,7 +129,7 @@ class Observer:
             project({"apiVersion": resource.api_version, "kind": resource.kind} | item) for item in items
         )
 
-    async def _nodes(self, pods: Seen[tuple[Pod, ...]]) -> Seen[tuple[HostNode, ...]]:
+    async def _nodes(self, pods: Seen[tuple[Pod, ...]], zone_label: str) -> Seen[tuple[HostNode, ...]]:
         if not self._watch_nodes:
             return Unknown(NODES_NOT_WATCHED, time.time())
         if isinstance(pods, Unknown):
@@ -136,11 +141,16 @@ class Observer:
             if isinstance(node, Unknown):
                 return node
             if node is not None:
-                nodes.append(projection.host_node(node))
+                nodes.append(projection.host_node(node, zone_label))
         return tuple(nodes)
 
     async def _members(
-        self, key: Key, spec: ClusterSpec | InvalidSpec, pods: Seen[tuple[Pod, ...]], password: str
+        self,
+        key: Key,
+        spec: ClusterSpec | InvalidSpec,
+        status: Json,
+        pods: Seen[tuple[Pod, ...]],
+        password: str,
     ) -> tuple[Member, ...]:
         if isinstance(pods, Unknown):
             return ()
@@ -148,8 +158,7 @@ class Observer:
         if not password:
             unknown = Unknown("the password is not known", time.time())
             return tuple(Member(a.uid, unknown, unknown, unknown, unknown) for a in addresses)
-        names = () if isinstance(spec, InvalidSpec) else directives.watched(spec)
-        asked = await members.ask_all(self._links, addresses, password, names)
+        asked = await members.ask_all(self._links, addresses, password, questions(spec, status))
         samples = self._monitor.samples(key)
         return tuple(_with_sample(member, samples.get(member.pod_uid)) for member in asked)
 
@@ -186,6 +195,16 @@ async def _seen(asked: Awaitable[T]) -> Seen[T]:
         return await asked
     except ApiError as error:
         return Unknown(str(error), time.time())
+
+
+def questions(spec: ClusterSpec | InvalidSpec, status: Json) -> members.Questions:
+    """What this look has to ask, by what the last one has written into the status."""
+    is_planned = is_planning(status)
+    return members.Questions(
+        directives=() if isinstance(spec, InvalidSpec) else directives.watched(spec),
+        migrations=is_planned or is_moving(status),
+        slot_figures=is_planned,
+    )
 
 
 def _whole(manifest: Json) -> Json:

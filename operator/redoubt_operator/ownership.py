@@ -86,3 +86,25 @@ def covers(whole: Iterable[SlotRange], part: Iterable[SlotRange]) -> bool:
         if uncovered <= one.last:
             return False
     return True
+
+
+def without(whole: Iterable[SlotRange], part: Iterable[SlotRange]) -> tuple[SlotRange, ...]:
+    """What of `whole` is not in `part`, in ascending order."""
+    left = list(whole)
+    for cut in part:
+        left = [
+            piece
+            for one in left
+            for piece in (
+                SlotRange(one.first, min(one.last, cut.first - 1)),
+                SlotRange(max(one.first, cut.last + 1), one.last),
+            )
+            if piece.first <= piece.last
+        ]
+    return tuple(sorted(left, key=lambda one: one.first))
+
+
+def common(some: Iterable[SlotRange], others: Iterable[SlotRange]) -> tuple[SlotRange, ...]:
+    """The slots that are in both, in ascending order."""
+    listed = tuple(some)
+    return without(listed, without(listed, others))

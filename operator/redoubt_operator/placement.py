@@ -6,8 +6,9 @@ moves: every shard that stays ends up with an even share of the weight, as few b
 ranges stay contiguous where that costs nothing. Same input, same plan; and a placement that was carried out
 plans nothing more.
 
-A slot weighs three equal parts: itself (future keys fall on slots evenly), its bytes, its load; what is not
-known is left out. Used by the planner only; it moves nothing. Pure.
+A slot weighs three parts, equal on average: itself (future keys fall on slots evenly), its bytes, its load.
+What is not known is left out, and so is what is next to nothing: a hundred keys shall not tilt a cluster.
+Used by the planner only; it moves nothing. Pure.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,10 @@ from redoubt_operator.observation import SlotFigures, SlotRange
 SLOTS: Final = 16384
 UNIT: Final = 1 << 20
 """The weight of an average slot in one part; weights are whole numbers, so that plans are the same everywhere."""
+
+SLOT_BYTES_MIN: Final = 4096
+SLOT_CPU_US_MIN: Final = 100_000
+"""Where the average slot has less, these are taken for the average: 64 MiB and half an hour in all."""
 
 Weights = Sequence[int]
 """The weight of each of the 16384 slots."""
@@ -40,14 +45,13 @@ def weigh(figures: Iterable[SlotFigures]) -> Weights:
     """The weights of all slots from what is known of them; without figures every slot weighs the same."""
     known = tuple(figures)
     weights = [UNIT] * SLOTS
-    for part in (
-        {one.slot: one.memory_bytes for one in known},
-        {one.slot: one.cpu_us for one in known},
+    for part, least in (
+        ({one.slot: one.memory_bytes for one in known}, SLOT_BYTES_MIN),
+        ({one.slot: one.cpu_us for one in known}, SLOT_CPU_US_MIN),
     ):
-        total = sum(part.values())
-        if total > 0:
-            for slot, value in part.items():
-                weights[slot] += UNIT * SLOTS * value // total
+        total = max(sum(part.values()), least * SLOTS)
+        for slot, value in part.items():
+            weights[slot] += UNIT * SLOTS * value // total
     return weights
 
 

@@ -10,7 +10,9 @@ shard waits for another:
     members    missing ones created                  replicas.py
     mastership a first master, or a successor        forming.py, succession.py
     following  MEET, replicas, labels, FORGET        joining.py
-    planned    surplus removed, config, roll         replicas.py, live_config.py, rolling.py
+    scaling    slots move, empty shards go           scaling.py, retiring.py
+    planned    switchovers, surplus removed, config  switchover.py, draining.py, replicas.py, live_config.py
+               the roll, and masters spread evenly   rolling.py, master_spread.py
 
 Called by the reconciler with each observation; status.py turns the same view into what people read.
 """
@@ -20,18 +22,23 @@ from typing import Any, Final
 
 from redoubt_operator.actions import Action, Plan, RaiseLease
 from redoubt_operator.conditions import age_s, previous
-from redoubt_operator.draft import WAITING_S, Blocker, Draft, target
+from redoubt_operator.draft import WAITING_S, Draft, target
+from redoubt_operator.draining import leave_cordoned_nodes
 from redoubt_operator.forming import form
 from redoubt_operator.joining import follow, forget, label_roles, meet
 from redoubt_operator.live_config import PATIENCE_S, Difference, apply_live
+from redoubt_operator.master_spread import spread_masters
 from redoubt_operator.names import ANNOTATION_PAUSED
 from redoubt_operator.observation import Observation, Unknown
 from redoubt_operator.replicas import grow, shrink
+from redoubt_operator.retiring import retire
 from redoubt_operator.rolling import roll
+from redoubt_operator.scaling import scale
 from redoubt_operator.spec import ClusterSpec, InvalidSpec
 from redoubt_operator.status import describe, describe_invalid
 from redoubt_operator.succession import note_loss, succeed
 from redoubt_operator.supplies import supply
+from redoubt_operator.switchover import switch_over
 from redoubt_operator.upkeep import keep_up
 from redoubt_operator.view import ClusterView, Shard, look
 
@@ -60,8 +67,7 @@ def plan(spec: ClusterSpec | InvalidSpec, seen: Observation, now_s: float) -> Pl
 
 
 def _decide(spec: ClusterSpec, view: ClusterView, draft: Draft, now_s: float) -> tuple[Difference, ...]:
-    supply(spec, view, draft)
-    _check_shards(spec, view, draft)
+    supply(spec, view, draft, now_s)
     for shard in view.shards:
         _raise_lease(view, shard, draft)
         keep_up(view, shard, draft, now_s)
@@ -76,13 +82,18 @@ def _decide(spec: ClusterSpec, view: ClusterView, draft: Draft, now_s: float) ->
         label_roles(shard, draft)
     meet(view, draft)
     forget(view, draft)
+    scale(spec, view, draft, now_s)
+    retire(spec, view, draft)
+    switch_over(view, draft, now_s)
+    leave_cordoned_nodes(view, draft)
     for shard in view.shards:
-        if not draft.is_busy(shard.index):
+        if not draft.is_busy(shard.index) and not shard.is_empty:
             shrink(spec, view, shard, draft)
     has_waited = age_s(view.seen, "ConfigApplied", "False", now_s) > PATIENCE_S
     refused = str(previous(view.seen, "ConfigApplied").get("message")) if has_waited else ""
     differences = apply_live(spec, view, draft, refused)
-    roll(spec, view, draft)
+    roll(spec, view, draft, now_s)
+    spread_masters(spec, view, draft, now_s)
     return differences
 
 
@@ -93,18 +104,6 @@ def _raise_lease(view: ClusterView, shard: Shard, draft: Draft) -> None:
         if server.status is not None and server.status.lease_transitions < transitions:
             because = f"the operator leads with lease transition {transitions}"
             draft.actions.append(RaiseLease(target(server), transitions, because, shard.index))
-
-
-def _check_shards(spec: ClusterSpec, view: ClusterView, draft: Draft) -> None:
-    if spec.shards != len(view.shards):
-        draft.block(
-            Blocker(
-                "ShardsCannotChange",
-                f"spec.shards is {spec.shards}, and the slots are split over {len(view.shards)} shards",
-                f"set spec.shards back to {len(view.shards)}; slots cannot move between shards yet",
-                is_stalling=True,
-            )
-        )
 
 
 def _with_status(draft: Draft, seen: Observation, status: Mapping[str, Any], longest_s: float) -> Plan:

@@ -12,7 +12,9 @@ from typing import Final
 
 from redoubt_operator import names, objects, pods
 from redoubt_operator.actions import CreateClaim, CreatePod, DeleteClaim, DeletePod
-from redoubt_operator.draft import WAITING_S, Blocker, Draft
+from redoubt_operator.budgets import allows_eviction
+from redoubt_operator.draft import SOON_S, WAITING_S, Blocker, Draft
+from redoubt_operator.heirs import is_on_leaving_node
 from redoubt_operator.placement import free_serial
 from redoubt_operator.pods import GRACE_PERIOD_S
 from redoubt_operator.spec import ClusterSpec
@@ -23,6 +25,8 @@ RETURN_GRACE_S: Final = 30.0  # a pod that terminates this much longer than it w
 
 def members_wanted(spec: ClusterSpec, view: ClusterView, shard: Shard) -> int:
     """Members that the shard should have now, the temporary one and unmounted volumes included."""
+    if shard.is_empty and (shard.is_leaving or shard.is_retiring):
+        return 0
     wanted = spec.members_per_shard
     if wanted == 1 and shard.master is not None and must_move(view, shard.master):
         wanted += 1
@@ -32,14 +36,18 @@ def members_wanted(spec: ClusterSpec, view: ClusterView, shard: Shard) -> int:
 
 
 def is_outdated(view: ClusterView, server: Server) -> bool:
-    """Whether a pod runs with something that the spec does not say any more."""
-    return server.pod.revision != view.revision
+    """Whether a pod runs with something that the spec does not say any more, or was made from an older
+    template of the operator's although the newer one is approved for this cluster.
+    """
+    if server.pod.revision != view.revision:
+        return True
+    approved = view.seen.meta.annotations.get(names.ANNOTATION_APPROVED_TEMPLATE, "").strip()
+    return server.pod.template < pods.TEMPLATE and approved == str(pods.TEMPLATE)
 
 
 def must_move(view: ClusterView, server: Server) -> bool:
     """Whether a pod has to be replaced by planned work."""
-    host = view.host(server)
-    return is_outdated(view, server) or (host is not None and host.is_cordoned)
+    return is_outdated(view, server) or is_on_leaving_node(view, server)
 
 
 def grow(spec: ClusterSpec, view: ClusterView, shard: Shard, draft: Draft, now_s: float) -> None:
@@ -59,6 +67,7 @@ def grow(spec: ClusterSpec, view: ClusterView, shard: Shard, draft: Draft, now_s
         key=lambda claim: claim.serial if claim.serial is not None else 0,
     )
     claimed = {claim.serial for claim in shard.claims if claim.serial is not None}
+    claimed |= set(shard.serials_retired)
     for _ in range(missing):
         if spec.storage is not None and orphans:
             claim = orphans.pop(0)
@@ -96,8 +105,22 @@ def shrink(spec: ClusterSpec, view: ClusterView, shard: Shard, draft: Draft) -> 
         )
         return
     pod = victim.pod
+    is_counted = victim in shard.healthy_replicas  # one that is behind is no member that a budget counts
+    if is_counted and not allows_eviction(spec, view, shard):
+        draft.look_again(SOON_S)
+        return
     because = f"shard {shard.index} has {len(shard.staying)} members instead of {wanted}"
-    draft.do(DeletePod(pod.name, pod.uid, pod.resource_version, because, shard=shard.index), WAITING_S)
+    draft.do(
+        DeletePod(
+            pod.name,
+            pod.uid,
+            pod.resource_version,
+            because,
+            shard=shard.index,
+            is_within_budget=is_counted,
+        ),
+        WAITING_S,
+    )
 
 
 def _surplus(view: ClusterView, shard: Shard, wanted: int) -> Server | None:

@@ -84,8 +84,8 @@ def recorded_restarts(seen: Observation) -> dict[str, int]:
 
 
 def _row(shard: Shard, draft: Draft, last_master: str) -> dict[str, Any]:
-    row: dict[str, Any] = {"shard": shard.index, "state": _shard_state(shard)}
-    if shard.was_formed:
+    row: dict[str, Any] = {"shard": shard.index, "state": _shard_state(shard, draft)}
+    if shard.was_formed and shard.slots:
         row["slots"] = print_slots(shard.slots)
     master = shard.master.pod.name if shard.master is not None else last_master
     if master:
@@ -95,7 +95,13 @@ def _row(shard: Shard, draft: Draft, last_master: str) -> dict[str, Any]:
     return row
 
 
-def _shard_state(shard: Shard) -> str:
+def _shard_state(shard: Shard, draft: Draft) -> str:
+    if shard.index in draft.retiring:
+        return "Leaving"
+    if shard.is_leaving:
+        return "Draining"
+    if shard.is_empty:
+        return "Joining"
     if shard.master is not None:
         return "Serving"
     return "NoMaster" if shard.was_formed else "Forming"

@@ -293,13 +293,22 @@ class PodTemplate:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """How pods are replaced when the spec changes."""
+    """How much is changed at the same time when the spec changes."""
 
     shards_at_once: int = field(
         default=4,
         metadata=_about(
             "Shards that a rolling update works in at the same time, once its first pod serves well. Each "
             "costs its master a full sync.",
+            minimum=1,
+            maximum=SHARDS_MAX,
+        ),
+    )
+    moves_at_once: int = field(
+        default=2,
+        metadata=_about(
+            "Moves of slots between two shards that run at the same time when the number of shards changes. "
+            "A shard gives to one other at a time; each move costs both masters time and memory.",
             minimum=1,
             maximum=SHARDS_MAX,
         ),
@@ -322,7 +331,8 @@ class ClusterSpec:
     shards: int = field(
         default=3,
         metadata=_about(
-            "Number of shards; each has one master. Changing it is refused until slots can move.",
+            "Number of shards; each has one master. It may change at any time: slots move with their keys, and "
+            "a shard goes when it is empty, the highest first.",
             minimum=1,
             maximum=SHARDS_MAX,
         ),

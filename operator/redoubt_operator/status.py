@@ -7,6 +7,7 @@ Called by plan; conditions.py, shard_table.py and news.py hold the parts.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 from redoubt_operator import names
@@ -22,7 +23,8 @@ from redoubt_operator.conditions import (
     slots_served,
 )
 from redoubt_operator.draft import Blocker, Draft
-from redoubt_operator.live_config import Difference, unknown_directives
+from redoubt_operator.live_config import Difference, refused_directives, unknown_directives
+from redoubt_operator.moves import print_move
 from redoubt_operator.news import news
 from redoubt_operator.observation import Observation
 from redoubt_operator.shard_table import FIGURES_PERIOD_S, memory_column, shard_rows
@@ -66,7 +68,7 @@ def describe(
         "observedGeneration": seen.meta.generation,
         "phase": _phase(verdicts, view, is_paused, seen),
         "message": _sentence(verdicts, blockers, is_paused),
-        "currentShards": len(view.shards),
+        "currentShards": shards_present(view),
         "selector": ",".join(
             f"{key}={value}" for key, value in names.cluster_selector(seen.meta.name).items()
         ),
@@ -76,6 +78,13 @@ def describe(
         "shards": rows,
         "blockers": [_blocker(one) for one in blockers],
     }
+    journal = draft.journal or view.journal
+    if journal.target_shards is not None:
+        status["targetShards"] = journal.target_shards
+    if journal.moves:
+        status["moves"] = [print_move(move) for move in journal.moves]
+    if journal.rebalance is not None:
+        status["lastRebalance"] = dict(journal.rebalance)
     memory = memory_column(rows)
     if memory:
         status["memory"] = memory
@@ -86,12 +95,28 @@ def describe(
     unknown = unknown_directives(spec, view)
     if unknown:
         status["unknownDirectives"] = list(unknown)
+    refused = refused_directives(spec, view)
+    if refused:
+        status["refusedDirectives"] = [asdict(one) for one in refused]
     if view.nodes is None:
         status["notes"] = [NODES_UNSEEN]
+    switchover = draft.switchover or seen.status.get("lastSwitchover")
+    if switchover:
+        status["lastSwitchover"] = switchover
     failover = _last_failover(seen)
     if failover:
         status["lastFailover"] = failover
     return status, news(view, verdicts, blockers, draft)
+
+
+def shards_present(view: ClusterView) -> int:
+    """Shards that have slots, are to get the first ones, or still have members although they leave."""
+    present = [
+        shard.index + 1
+        for shard in view.shards
+        if not shard.is_empty or (shard.is_leaving and (shard.servers or shard.claims))
+    ]
+    return max(present, default=len(view.shards))
 
 
 def describe_invalid(spec: InvalidSpec, seen: Observation, now_s: float) -> dict[str, Any]:

@@ -30,8 +30,19 @@ def status_schema() -> Schema:
             "currentShards": {
                 "type": "integer",
                 "format": "int32",
-                "description": "Number of shards over which the slots are split.",
+                "description": "Number of shards that have slots, or members although they leave.",
             },
+            "targetShards": {
+                "type": "integer",
+                "format": "int32",
+                "description": "Number of shards that `moves` lead to.",
+            },
+            "moves": {
+                "type": "array",
+                "description": "Slots that move or are to move; one row for each pair of shards.",
+                "items": _move_schema(),
+            },
+            "lastRebalance": _last_rebalance_schema(),
             "selector": _text("Label selector of the pods, for the scale subresource."),
             "members": _text("Serving masters / replicas in sync."),
             "slots": {
@@ -55,6 +66,18 @@ def status_schema() -> Schema:
                 "description": "Directives of spec.config that the servers do not know; left out.",
                 "items": {"type": "string"},
             },
+            "refusedDirectives": {
+                "type": "array",
+                "description": "Directives of spec.config whose value a server refuses; not in redis.conf.",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "directive": _text("Its name."),
+                        "value": _text("The value of the spec."),
+                        "message": _text("What the server answered."),
+                    },
+                },
+            },
             "notes": {
                 "type": "array",
                 "description": "What limits the operator here, without keeping it from its work.",
@@ -62,6 +85,36 @@ def status_schema() -> Schema:
             },
             "lastFailover": _last_failover_schema(),
             "lastSwitchover": _last_switchover_schema(),
+        },
+    }
+
+
+def _move_schema() -> Schema:
+    return {
+        "type": "object",
+        "properties": {
+            "from": {"type": "integer", "format": "int32", "description": "Shard that gives the slots."},
+            "to": {"type": "integer", "format": "int32", "description": "Shard that gets them."},
+            "slots": _text("The slots."),
+            "count": _number("Number of slots."),
+            "keys": _number("Keys in them when the move was planned."),
+            "state": _text("Waiting, Moving or Moved."),
+            "failures": _number("How often it failed."),
+            "message": _text("Why it failed last."),
+            "retryAt": _text("When it is begun again."),
+        },
+    }
+
+
+def _last_rebalance_schema() -> Schema:
+    return {
+        "type": "object",
+        "description": "The last request by annotation redoubt.dev/rebalance and what came of it.",
+        "properties": {
+            "request": _text("The annotation's value."),
+            "result": _text("Accepted, Done or Refused."),
+            "message": _text("What moves, or why nothing does."),
+            "at": _text("When the result became this one."),
         },
     }
 
@@ -154,7 +207,7 @@ def _shard_schema() -> Schema:
         "type": "object",
         "properties": {
             "shard": {"type": "integer", "format": "int32", "description": "Index of the shard."},
-            "state": _text("Serving, NoMaster or Forming."),
+            "state": _text("Serving, NoMaster, Forming, Joining, Draining or Leaving."),
             "slots": _text("Slots of the shard."),
             "master": _text("Pod of the master, or of the last one while none serves."),
             "dataLost": {

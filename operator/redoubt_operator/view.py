@@ -9,7 +9,7 @@ before what others say about it, as in Redis Cluster.
 Built once per plan by `look`; decides nothing and changes nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -27,10 +27,13 @@ from redoubt_operator.observation import (
     Role,
     Sample,
     Seen,
+    SlotFigures,
+    SlotMigration,
     SlotRange,
     Unknown,
 )
-from redoubt_operator.ownership import Owner, effective_slots, newest_claims, overlap
+from redoubt_operator.moves import Journal, is_planning, read_journal
+from redoubt_operator.ownership import Owner, effective_slots, newest_claims, overlap, without
 from redoubt_operator.placement import read_slots, slot_ranges
 from redoubt_operator.pods import revision
 from redoubt_operator.spec import ClusterSpec
@@ -68,6 +71,8 @@ class Server:
     nodes: Seen[tuple[KnownNode, ...]]
     config: Seen[Mapping[str, str]]
     sample: Seen[Sample]
+    migrations: Seen[tuple[SlotMigration, ...]]
+    slot_figures: Seen[tuple[SlotFigures, ...]]
     recorded_id: str  # node id by the last status, for a server that was not seen now
     recorded_restarts: int | None
 
@@ -97,6 +102,24 @@ class Server:
             and status.role is Role.MASTER
             and status.slots > 0
         )
+
+    @property
+    def is_idle_master(self) -> bool:
+        """A master without slots: of a shard that has none yet, or none any more."""
+        status = self.status
+        return (
+            status is not None
+            and status.phase is Phase.ASSIGNED
+            and status.role is Role.MASTER
+            and status.slots == 0
+        )
+
+    @property
+    def exports(self) -> tuple[SlotMigration, ...]:
+        """Moves of slots away from this server that are under way."""
+        if isinstance(self.migrations, Unknown):
+            return ()
+        return tuple(one for one in self.migrations if one.is_export and one.is_active)
 
     @property
     def is_synced_replica(self) -> bool:
@@ -139,9 +162,13 @@ class Shard:
 
     index: int
     servers: tuple[Server, ...]
-    claims: tuple[Claim, ...]
+    claims: tuple[Claim, ...]  # without the retired ones
+    serials_retired: tuple[int, ...]  # of volumes that were kept when an earlier shard of the index went
     foreign_pods: tuple[Pod, ...]  # carry our labels but belong to an earlier resource of the name
-    slots: tuple[SlotRange, ...]
+    slots: tuple[SlotRange, ...]  # empty for one that has none yet, or none any more
+    is_founding: bool  # its slots are of the cluster's first split and were never given to anyone
+    is_leaving: bool  # the spec wants fewer shards
+    is_retiring: bool  # the last status says that it was found empty and is being removed
     owner_ids: tuple[str, ...]  # ids that own any of the slots, highest config epoch first
     epoch_seen: int  # highest config epoch seen for the slots
     was_formed: bool  # whether its slots have ever been given to anyone, as far as is known
@@ -162,9 +189,18 @@ class Shard:
         return (*self.unseen, *volumes)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether it has no slots: it has just come, or it is about to go."""
+        return not self.slots
+
+    @property
     def master(self) -> Server | None:
-        """The serving master; of two that claim it, the one with the higher config epoch."""
+        """The serving master; of two that claim it, the one with the higher config epoch. The master of a shard
+        without slots serves none.
+        """
         serving = [server for server in self.servers if server.is_serving_master]
+        if not serving and self.is_empty:
+            serving = [server for server in self.servers if server.is_idle_master]
         return max(serving, key=_config_epoch, default=None)
 
     @property
@@ -200,7 +236,9 @@ class ClusterView:
     revision: str  # of pods by the spec as it is
     unseen: tuple[str, ...]  # what of the cluster could not be seen, one sentence each
     current_epoch: int
-    shards_recorded: int | None  # number of shards by which slots were split, journalled in status
+    shards_recorded: int | None  # number of shards that have slots or members, journalled in status
+    journal: Journal  # of moves of slots, as the last status has it
+    was_planning: bool  # whether this look asked what the slots hold
 
     @property
     def servers(self) -> tuple[Server, ...]:
@@ -215,6 +253,13 @@ class ClusterView:
         """Whether every pod, volume and server of the cluster was seen."""
         return not self.unseen and all(shard.is_complete for shard in self.shards)
 
+    def is_moving(self, index: int) -> bool:
+        """Whether slots are to move from or to a shard by the journal, or move from it whoever ordered that."""
+        if any(index in (move.source, move.target) for move in self.journal.unfinished):
+            return True
+        statuses = (one.status for one in self.servers if one.shard == index)
+        return any(status is not None and (status.exports or status.imports) for status in statuses)
+
     def host(self, server: Server) -> HostNode | None:
         return None if self.nodes is None else self.nodes.get(server.pod.node)
 
@@ -225,7 +270,7 @@ def look(
     """The view of an observation whose pods and claims are known."""
     nodes = None if isinstance(seen.nodes, Unknown) else {node.name: node for node in seen.nodes}
     recorded = shards_recorded(seen.status)
-    count = _shard_count(spec, recorded, pods, claims)
+    count = _shard_count(spec, recorded, pods, claims, seen.meta.uid)
     rows = _recorded_shards(seen.status)
     members = {member.pod_uid: member for member in seen.members}
     servers = [
@@ -239,8 +284,22 @@ def look(
     for server in sorted(servers, key=lambda one: (one.shard, one.serial)):
         if server.shard < count:
             by_shard[server.shard].append(server)
+    elsewhere = _slots_elsewhere(count, by_shard, owned, rows)
+    founded = recorded if recorded is not None else count
     shards = tuple(
-        _shard(index, by_shard[index], pods, claims, seen, owners, owned, rows.get(index, {}), count)
+        _shard(
+            index,
+            by_shard[index],
+            pods,
+            claims,
+            seen,
+            owners,
+            owned,
+            rows.get(index, {}),
+            elsewhere[index],
+            founded,
+            index >= spec.shards,
+        )
         for index in range(count)
     )
     statuses = [server.status for server in servers if server.status is not None]
@@ -253,22 +312,25 @@ def look(
         unseen=_unseen(seen, servers),
         current_epoch=max((status.current_epoch for status in statuses), default=0),
         shards_recorded=recorded,
+        journal=read_journal(seen.status),
+        was_planning=is_planning(seen.status),
     )
 
 
 def shards_recorded(status: Mapping[str, Any]) -> int | None:
-    """The number of shards by which the slots were split, as the status journals it."""
+    """The number of shards that have slots or members, as the status journals it."""
     number = status.get("currentShards")
     return number if isinstance(number, int) and number > 0 else None
 
 
 def _shard_count(
-    spec: ClusterSpec, recorded: int | None, pods: tuple[Pod, ...], claims: tuple[Claim, ...]
+    spec: ClusterSpec, recorded: int | None, pods: tuple[Pod, ...], claims: tuple[Claim, ...], uid: str
 ) -> int:
-    if recorded is not None:
-        return recorded
-    labels = [pod.shard for pod in pods] + [claim.shard for claim in claims]
-    return max([spec.shards, *(shard + 1 for shard in labels if shard is not None)])
+    """Every shard that is wanted, has slots or has a pod. Volumes alone make one where nothing is recorded."""
+    labels = [pod.shard for pod in pods if pod.owner_uid == uid or recorded is None]
+    if recorded is None:
+        labels += [claim.shard for claim in claims if not claim.is_retired]
+    return max([spec.shards, recorded or 0, *(shard + 1 for shard in labels if shard is not None)])
 
 
 def _recorded_shards(status: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
@@ -298,6 +360,8 @@ def _server(
         nodes=member.nodes if member else nothing,
         config=member.config if member else nothing,
         sample=member.sample if member else nothing,
+        migrations=member.migrations if member else nothing,
+        slot_figures=member.slot_figures if member else nothing,
         recorded_id=recorded.get("nodeId", ""),
         recorded_restarts=recorded.get("restarts"),
     )
@@ -329,14 +393,19 @@ def _shard(
     owners: Mapping[str, Owner],
     owned: Mapping[str, tuple[SlotRange, ...]],
     row: Mapping[str, Any],
-    count: int,
+    elsewhere: tuple[SlotRange, ...],
+    founded: int,
+    is_leaving: bool,
 ) -> Shard:
-    mine = tuple(claim for claim in claims if claim.shard == index)
+    mine = tuple(claim for claim in claims if claim.shard == index and not claim.is_retired)
     foreign = tuple(pod for pod in pods if pod.shard == index and pod.owner_uid != seen.meta.uid)
     member_ids = {server.node_id for server in servers if server.node_id}
     mine_now = (one for node_id in sorted(member_ids) for one in owned.get(node_id, ()))
-    recorded = read_slots(str(row.get("slots", "")))
-    slots = tuple(sorted(mine_now, key=lambda one: one.first)) or recorded or (slot_ranges(count)[index],)
+    recorded = without(read_slots(str(row.get("slots", ""))), elsewhere)
+    slots = tuple(sorted(mine_now, key=lambda one: one.first)) or recorded
+    first_split = slot_ranges(founded)[index : index + 1]
+    is_founding = not slots and bool(first_split) and not overlap(first_split, elsewhere)
+    slots = first_split if is_founding else slots
     ids = {node_id for node_id, ranges in owned.items() if overlap(slots, ranges)}
     owner_ids = sorted(ids, key=lambda one: (-owners[one].config_epoch, one))
     epochs = [owners[one].config_epoch for one in owner_ids]
@@ -347,16 +416,47 @@ def _shard(
         index=index,
         servers=tuple(servers),
         claims=mine,
+        serials_retired=tuple(
+            claim.serial
+            for claim in claims
+            if claim.is_retired and claim.shard == index and claim.serial is not None
+        ),
         foreign_pods=foreign,
         slots=slots,
+        is_founding=is_founding,
+        is_leaving=is_leaving,
+        is_retiring=row.get("state") == "Leaving",
         owner_ids=tuple(owner_ids),
         epoch_seen=max(epochs, default=0),
-        was_formed=bool(recorded or owner_ids or any(status.boot_slots for status in statuses)),
+        was_formed=bool(
+            recorded
+            or (slots and not is_founding)
+            or owner_ids
+            or any(status.boot_slots for status in statuses)
+        ),
         loss_recorded=bool(row.get("dataLost")),
         losses_told=tuple(one["pod"] for one in row.get("members", ()) if one.get("resumedEmpty")),
         unseen=tuple(_unseen_copies(servers, foreign)),
         unmounted=tuple(claim for claim in mine if claim.name not in mounted and not claim.is_terminating),
     )
+
+
+def _slots_elsewhere(
+    count: int,
+    by_shard: Sequence[Sequence[Server]],
+    owned: Mapping[str, tuple[SlotRange, ...]],
+    rows: Mapping[int, Mapping[str, Any]],
+) -> list[tuple[SlotRange, ...]]:
+    """For each shard the slots that belong to others: to their members, or to them by the last status."""
+    held: list[tuple[SlotRange, ...]] = []
+    for index in range(count):
+        ids = sorted({server.node_id for server in by_shard[index] if server.node_id})
+        mine = tuple(one for node_id in ids for one in owned.get(node_id, ()))
+        held.append(mine or read_slots(str(rows.get(index, {}).get("slots", ""))))
+    return [
+        tuple(one for other in range(count) if other != index for one in held[other])
+        for index in range(count)
+    ]
 
 
 def _unseen_copies(servers: list[Server], foreign: tuple[Pod, ...]) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from redoubt.resp.replies import ErrorReply, MapReply, Reply
 from redoubt_operator.links import Address, Links
-from redoubt_operator.members import ask_all, known_nodes, status_of
+from redoubt_operator.members import Questions, ask_all, known_nodes, status_of
 from redoubt_operator.names import PORT_CLIENT
 from redoubt_operator.observation import KnownNode, MemberStatus, Phase, Role, SlotRange, Unknown
 from tests.redoubt_operator.fake_api import run
@@ -76,7 +76,7 @@ def test_one_round_trip_asks_everything_and_servers_are_asked_at_once() -> None:
             two.replies["REDOUBT STATUS"] = status_reply(role="replica", slots=0)
             links = Links(lambda _: None)
             addresses = [Address("uid-1", one.ip, PORT_CLIENT), Address("uid-2", two.ip, PORT_CLIENT)]
-            members = await ask_all(links, addresses, PASSWORD, ["maxmemory"])
+            members = await ask_all(links, addresses, PASSWORD, Questions(["maxmemory"]))
             assert members[0].status == SERVING
             assert members[0].config == {"maxmemory": "100"}
             assert isinstance(members[0].nodes, tuple) and members[0].nodes[0].node_id == NODE_ID
@@ -99,7 +99,7 @@ def test_silent_refusing_and_failing_servers_are_unknown_each_with_its_reason() 
                 Address("failing", failing.ip, PORT_CLIENT),
             ]
             begun = asyncio.get_running_loop().time()
-            members = await ask_all(links, addresses, PASSWORD, [])
+            members = await ask_all(links, addresses, PASSWORD, Questions())
             assert asyncio.get_running_loop().time() - begun < 1.5
             reasons = [m.status.reason if isinstance(m.status, Unknown) else "" for m in members]
             assert reasons == ["", "connection refused", "ERR unknown command 'REDOUBT'"]

@@ -74,10 +74,16 @@ def test_one_three_twelve_three_moves_no_slot_twice_on_one_way():
 
 
 def test_bytes_and_load_weigh_as_much_as_the_slots_themselves():
-    weights = weigh([SlotFigures(0, 10, 300, 0), SlotFigures(1, 10, 100, 50)])
+    weights = weigh([SlotFigures(0, 10, 3 << 30, 0), SlotFigures(1, 10, 1 << 30, 1 << 40)])
     assert weights[0] == UNIT + UNIT * SLOTS * 3 // 4
     assert weights[1] == UNIT + UNIT * SLOTS // 4 + UNIT * SLOTS
     assert weights[2] == UNIT
+
+
+def test_a_few_keys_do_not_tilt_the_cluster():
+    weights = weigh([SlotFigures(0, 100, 10_000, 5_000)])
+    placed = place(even(2), range(2), weights)
+    assert abs(len(placed[0]) - len(placed[1])) <= 4
 
 
 def test_a_heavy_slot_stays_and_the_light_ones_move():
@@ -126,9 +132,7 @@ def test_every_slot_exactly_once_balanced_with_few_moves_and_stable(owned, shard
     surplus = sum(
         max(0.0, weight - share) if shard in staying else weight for shard, weight in before.items()
     )
-    moved = sum(
-        weights[slot] for ranges in moves_of(owned, placed).values() for slot in slots_in(ranges)
-    )
+    moved = sum(weights[slot] for ranges in moves_of(owned, placed).values() for slot in slots_in(ranges))
     assert moved <= surplus + shards * max(weights)
 
     after = {shard: ranges for shard, ranges in carried_out(owned, placed).items() if ranges}

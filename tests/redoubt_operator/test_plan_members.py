@@ -105,19 +105,6 @@ def test_a_serial_is_not_used_again_while_its_pod_exists():
     assert created == ["demo-1-2"]
 
 
-def test_shards_cannot_change_and_the_blocker_says_what_to_do():
-    world = running()
-    world.edit(shards=4)
-    world.reconcile()
-    [blocker] = world.status["blockers"]
-    assert blocker == {
-        "reason": "ShardsCannotChange",
-        "evidence": "spec.shards is 4, and the slots are split over 3 shards",
-        "hint": "set spec.shards back to 3; slots cannot move between shards yet",
-    }
-    assert (world.condition("Stalled"), world.condition("Ready")) == ("True", "True")
-
-
 def test_a_roll_goes_replica_first_then_hands_over_then_the_old_master():
     world = running({"shards": 1})
     world.log.clear()
@@ -153,7 +140,7 @@ def test_a_pod_of_the_new_revision_that_cannot_start_stops_the_roll_and_revertin
     for _ in range(3):
         assert kinds(world.reconcile(), DeletePod) == []
         world.step()
-    assert [one["reason"] for one in world.status["blockers"]] == ["PodCannotStart", "RollWaits"]
+    assert [one["reason"] for one in world.status["blockers"]] == ["PodCannotStart", "RollHalted"]
     world.edit(image="redoubt-server:0.1.0")
     assert [one.pod for one in kinds(look(world), DeletePod)] == ["demo-0-1"]
 

@@ -175,7 +175,7 @@ def live_through(world: World, history: list[tuple[Fault, int, bool]]) -> None:
 def recover(world: World) -> None:
     for host in world.hosts.values():
         host.is_silent = False
-    world.converge()
+    world.settle()
 
 
 @pytest.mark.parametrize("elects", [True, False])
@@ -245,21 +245,6 @@ def test_operator_upgrade_restarts_no_pod(spec, dropped):
     world.lease_transitions += 1
     wanted = plan(world.spec, world.observe(), world.now_s)
     assert {type(action) for action in wanted.actions} <= {ApplyObject, RaiseLease}
-
-
-@given(spec=SPECS, history=HISTORIES, shards=st.integers(1, 5))
-@EXAMPLES
-def test_scale_in_only_when_empty_and_it_fits(spec, history, shards):
-    """Slots cannot move yet, so another number of shards removes nothing and is refused with a reason."""
-    world = Judge(spec)
-    live_through(world, history)
-    recover(world)
-    before = sorted(world.hosts)
-    world.edit(shards=shards)
-    world.reconcile()
-    assert sorted(world.hosts) == before
-    refused = "ShardsCannotChange" in [one["reason"] for one in world.status["blockers"]]
-    assert refused == (shards != spec["shards"])
 
 
 @given(spec=SPECS, images=st.lists(st.integers(0, 2), min_size=1, max_size=3))

@@ -53,6 +53,7 @@ def test_the_status_of_a_running_cluster():
         "phase": "Running",
         "message": "all 16384 slots are served; 3 of 3 replicas are in sync",
         "currentShards": 3,
+        "targetShards": 3,
         "selector": "redoubt.dev/cluster=demo",
         "members": "3/3",
         "slots": 16384,
@@ -221,9 +222,9 @@ def test_a_passing_blocker_is_shown_only_when_it_lasts():
 
 def test_a_blocker_is_told_as_an_event():
     world = running()
-    world.edit(shards=5)
+    world.hosts["demo-2-1"].is_silent = True
     told = [one.reason for one in kinds(world.reconcile(), RecordEvent)]
-    assert told == ["ShardsCannotChange"]
+    assert "NotAnswering" in told
 
 
 def test_slots_are_unknown_and_not_lost_while_their_master_is_silent():

@@ -15,10 +15,13 @@ from typing import Any
 from redoubt_operator import actions as do
 from redoubt_operator import directives, names
 from redoubt_operator.actions import Action, Lane, Plan, lane_of
+from redoubt_operator.moves import is_moving, is_planning
 from redoubt_operator.observation import (
+    NOT_ASKED,
     AuthSecret,
     Claim,
     ClusterMeta,
+    ConfigRefusal,
     Container,
     ContainerState,
     HostNode,
@@ -30,12 +33,24 @@ from redoubt_operator.observation import (
     Pod,
     PodPhase,
     Role,
+    SlotFigures,
     Termination,
     Unknown,
 )
 from redoubt_operator.plan import plan
 from redoubt_operator.spec import ClusterSpec, InvalidSpec, read_spec
-from tests.redoubt_operator.data_plane import DataPlane, Disk, Host, Line, Refusal, Server, count, ranges
+from tests.redoubt_operator.data_plane import (
+    DataPlane,
+    Disk,
+    Host,
+    Line,
+    Refusal,
+    Server,
+    count,
+    export_row,
+    mask,
+    ranges,
+)
 
 START_S = 1_700_000_000.0
 
@@ -57,9 +72,15 @@ class World:
         self.status: Mapping[str, Any] = {}
         self.nodes = {f"node-{number}": HostNode(f"node-{number}") for number in range(nodes)}
         self.sees_nodes = True
+        self.keeps_apart = False  # whether the scheduler follows the preference to keep members apart
+        self.refused_directives: dict[str, str] = {}  # by name: what servers answer to it
+        self.refusals: list[ConfigRefusal] = []
         self.events: list[do.RecordEvent] = []
         self.log: list[Action] = []
         self.counter = 0
+        self.move_steps = 2  # moments that a move of slots takes
+        self.moves_fail = False
+        self.key_bytes = 100
 
     # --- what people do ---------------------------------------------------------------------------------
 
@@ -84,7 +105,8 @@ class World:
             return
         self.plane.save_map(host)
         if not host.pod.claim:
-            host.disk.data_epoch = host.disk.offset = host.disk.keys = 0
+            host.disk.data_epoch = host.disk.offset = 0
+            host.disk.table = {}
         host.server = None
         host.down_for = down_for
         container = host.pod.container
@@ -139,6 +161,8 @@ class World:
         for name in list(self.hosts):
             host = self.hosts[name]
             host.age += 1
+            if host.pod.unschedulable:
+                host.pod = self._scheduled(host.pod)
             if host.pod.is_terminating:
                 if host.pod.node in self.nodes and not host.is_silent:
                     self.plane.hand_over_from(host)
@@ -147,6 +171,7 @@ class World:
                 host.server is None and host.pod.phase is not PodPhase.FAILED and host.pod.node in self.nodes
             ):
                 self._start(host)
+        self.plane.advance_moves(fail=self.moves_fail)
         self.plane.gossip()
         if self.elects:
             self.plane.elect()
@@ -155,12 +180,24 @@ class World:
 
     def converge(self, rounds: int = 60) -> None:
         """Reconcile until nothing is left to do; fails when that never comes."""
+        quiet = 0  # a roll may wait for some moments between two steps
         for _ in range(rounds):
             wanted = self.reconcile()
-            if not wanted.actions and wanted.status is None and self.condition("Ready") == "True":
+            is_quiet = not wanted.actions and wanted.status is None and self.condition("Ready") == "True"
+            quiet = quiet + 1 if is_quiet else 0
+            if is_quiet and (quiet > 5 or self.condition("Reconciling") == "False"):
                 return
             self.step()
         raise AssertionError(f"did not converge: {self.status.get('message')}; {wanted.actions}")
+
+    def settle(self) -> None:
+        """Converge, let the calm pass in which masters are evened out, and converge again."""
+        for _ in range(20):
+            self.converge(rounds=120)
+            self.now_s += 61.0
+            if not plan(self.spec, self.observe(), self.now_s).actions:
+                return
+        raise AssertionError("masters go back and forth")
 
     # --- what is seen ------------------------------------------------------------------------------------
 
@@ -178,12 +215,37 @@ class World:
             claims=tuple(claim for claim, _ in self.volumes.values()),
             services=of("Service"),
             config_maps=of("ConfigMap"),
-            budgets=of("PodDisruptionBudget"),
+            budgets=tuple(self._counted(one) for one in of("PodDisruptionBudget")),
             auth=auth,
             nodes=nodes if self.sees_nodes else Unknown("forbidden", START_S),
             members=tuple(self._member(host) for host in self.hosts.values() if host.pod.ip),
             status=self.status,
+            refusals=tuple(self.refusals),
         )
+
+    def _counted(self, budget: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A budget with the status that the disruption controller would give it."""
+        metadata = {**budget["metadata"], "uid": f"uid-{budget['metadata']['name']}"}
+        status = {"disruptionsAllowed": self.evictable(budget)}
+        return {**budget, "metadata": metadata, "status": status}
+
+    def evictable(self, budget: Mapping[str, Any]) -> int:
+        """How many pods an API server would let go now: those that are ready, beyond the minimum."""
+        index = int(budget["metadata"]["name"].rpartition("-")[2])
+        ready = [one for one in self.shard(index) if is_ready(one) and not one.pod.is_terminating]
+        return max(0, len(ready) - int(budget.get("spec", {}).get("minAvailable", len(ready))))
+
+    def evict_within_budget(self, pod: str) -> bool:
+        """The eviction subresource, as kubectl drain uses it: False is its answer 429."""
+        host = self.hosts[pod]
+        budget = self.objects.get(("PodDisruptionBudget", f"demo-{host.pod.shard}"))
+        if budget is not None and not host.pod.is_terminating:
+            ready = len([one for one in self.shard(host.pod.shard or 0) if is_ready(one)])
+            is_spare = not is_ready(host) and ready >= int(budget["spec"]["minAvailable"])
+            if not is_spare and self.evictable(budget) < 1:
+                return False
+        self.delete(pod)
+        return True
 
     def condition(self, type_: str) -> str | None:
         found = (one["status"] for one in self.status.get("conditions", ()) if one["type"] == type_)
@@ -219,6 +281,10 @@ class World:
                 self._create_claim(manifest)
             case do.CreatePod(manifest=manifest):
                 self._create_pod(manifest)
+            case do.DeletePod(pod=name, uid=uid, is_within_budget=True):
+                if name in self.hosts and self.hosts[name].pod.uid == uid:
+                    if not self.evict_within_budget(name):
+                        raise Refusal("429")
             case do.DeletePod(pod=name, uid=uid, grace_period_s=grace):
                 if name in self.hosts and self.hosts[name].pod.uid == uid:
                     self.delete(name, is_forced=grace == 0)
@@ -243,7 +309,6 @@ class World:
             return
         self.counter += 1
         volume = manifest["spec"]["volumes"][0].get("persistentVolumeClaim", {}).get("claimName", "")
-        schedulable = [name for name, node in sorted(self.nodes.items()) if not node.is_cordoned]
         pod = Pod(
             name=metadata["name"],
             uid=f"uid-{self.counter}",
@@ -251,13 +316,23 @@ class World:
             shard=int(metadata["labels"][names.LABEL_SHARD]),
             serial=int(metadata["labels"][names.LABEL_SERIAL]),
             revision=metadata["annotations"][names.ANNOTATION_REVISION],
-            node=schedulable[self.counter % len(schedulable)],
+            template=int(metadata["annotations"].get(names.ANNOTATION_TEMPLATE, 1)),
             created_at_s=self.now_s,
             claim=volume,
             owner_uid=metadata["ownerReferences"][0]["uid"],
         )
         disk = self.volumes[volume][1] if volume else Disk()
-        self.hosts[pod.name] = Host(pod, disk)
+        self.hosts[pod.name] = Host(self._scheduled(pod), disk)
+
+    def _scheduled(self, pod: Pod) -> Pod:
+        """The pod on a node: apart from its shard's other members, else where its number falls."""
+        able = [name for name, node in sorted(self.nodes.items()) if not node.is_cordoned]
+        if not able:
+            return replace(pod, unschedulable=f"0/{len(self.nodes)} nodes are available")
+        used = {host.pod.node for host in self.shard(pod.shard or 0)}
+        free = [name for name in able if name not in used] if self.keeps_apart else []
+        chosen = free or able
+        return replace(pod, node=chosen[int(pod.uid.removeprefix("uid-")) % len(chosen)], unschedulable="")
 
     def _create_claim(self, manifest: Mapping[str, Any]) -> None:
         metadata = manifest["metadata"]
@@ -280,9 +355,11 @@ class World:
         if "spec" in action.patch:
             size = action.patch["spec"]["resources"]["requests"]["storage"]
             claim = replace(claim, size_requested=size)
-        if "metadata" in action.patch:
+        if "ownerReferences" in action.patch.get("metadata", {}):
             owners = action.patch["metadata"]["ownerReferences"]
             claim = replace(claim, owner_uid=owners[0]["uid"] if owners else "")
+        if action.patch.get("metadata", {}).get("labels"):
+            claim = replace(claim, is_retired=names.LABEL_RETIRED in action.patch["metadata"]["labels"])
         self.volumes[action.claim] = (claim, disk)
 
     def _command(self, action: Action) -> None:
@@ -310,11 +387,20 @@ class World:
                 self.plane.meet(server, ip)
             case do.Forget(node_id=node_id):
                 server.lines.pop(node_id, None)
+                server.forgotten.add(node_id)
             case do.ForceFailover():
                 self.plane.force(server)
             case do.Handover(to_node_id=node_id):
                 self.plane.promote(self.plane.by_id(node_id))
+            case do.MigrateSlots(slots=slots, to_node_id=node_id):
+                self.plane.migrate_slots(server, mask(slots), node_id, self.move_steps)
+            case do.CancelMoves():
+                self.plane.cancel_exports(server)
             case do.SetConfig(directives=pairs):
+                refused = [text for name, text in self.refused_directives.items() if name in dict(pairs)]
+                if refused:
+                    self.refusals.append(ConfigRefusal(uid, pairs, refused[0]))
+                    raise Refusal(refused[0])
                 server.config.update(pairs)
         self.plane.save_map(host)
 
@@ -332,7 +418,7 @@ class World:
         server.config_epoch, server.current_epoch = disk.config_epoch, disk.current_epoch
         server.lease, server.master_id = disk.lease, disk.master_id
         server.boot_slots = disk.slots
-        server.data_epoch, server.offset, server.keys = disk.data_epoch, disk.offset, disk.keys
+        server.data_epoch, server.offset, server.table = disk.data_epoch, disk.offset, dict(disk.table)
         if disk.slots:
             has_replicas = any(line.master_id == server.node_id for line in server.lines.values())
             server.phase = Phase.YIELDING if has_replicas else Phase.RESUMING
@@ -366,7 +452,11 @@ class World:
         """Clients write; serving masters and their synced replicas take it."""
         for server in self.plane.running():
             if server.is_serving:
-                server.keys += keys
+                slots = ranges(server.slots)
+                for number in range(keys):  # to both ends of every range, so that each move takes some along
+                    one = slots[number // 2 % len(slots)]
+                    slot = one.first if number % 2 else one.last
+                    server.table[slot] = server.table.get(slot, 0) + 1
                 server.offset += keys
         self.plane.follow()
 
@@ -391,6 +481,13 @@ class World:
             lease_transitions=server.lease,
             boot_slots=count(server.boot_slots),
             data_lost=server.data_lost,
+            exports=sum(one.is_active for one in server.exports),
+        )
+        is_asked = is_moving(self.status) or is_planning(self.status)
+        figures = tuple(
+            SlotFigures(slot, server.table.get(slot, 0), self.key_bytes * server.table.get(slot, 0))
+            for one in (ranges(server.slots) if is_planning(self.status) else ())
+            for slot in range(one.first, one.last + 1)
         )
         mine = KnownNode(
             server.node_id,
@@ -405,7 +502,24 @@ class World:
         )
         lines = tuple(_known(node_id, line) for node_id, line in sorted(server.lines.items()))
         sample: Any = server.sample or Unknown("not scraped", self.now_s)
-        return Member(host.pod.uid, status, (mine, *lines), dict(server.config), sample)
+        moves = tuple(export_row(server, one) for one in reversed(server.exports))
+        return Member(
+            host.pod.uid,
+            status,
+            (mine, *lines),
+            dict(server.config),
+            sample,
+            moves if is_asked else NOT_ASKED,
+            figures or NOT_ASKED,
+        )
+
+
+def is_ready(host: Host) -> bool:
+    """What the readiness probe would say: a master that serves, or a replica in sync."""
+    server = host.server
+    if server is None or host.pod.phase is not PodPhase.RUNNING:
+        return False
+    return server.leads or (server.role is Role.REPLICA and server.synced)
 
 
 def _known(node_id: str, line: Line) -> KnownNode:
