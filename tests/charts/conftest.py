@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -46,14 +47,16 @@ def bare(helm: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instal
 @pytest.fixture
 def installed(bare: Installed) -> Installed:
     """The same with the operator's chart installed by its defaults."""
-    bare.install_operator()
+    if not bare.has_operator():
+        bare.install_operator()
     return bare
 
 
 @pytest.fixture
 def namespace(bare: Installed, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace of the test's own."""
-    name = request.node.name.removeprefix("test_").replace("_", "-").split("[")[0][:40].strip("-")
+    words = request.node.name.removeprefix("test_").replace("_", "-").split("[")[0][:40].strip("-")
+    name = f"{words}-{uuid.uuid4().hex[:6]}"
     bare.cluster.kubectl("create", "namespace", name)
     yield name
     bare.cluster.kubectl("delete", "namespace", name, "--wait=false")

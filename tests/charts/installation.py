@@ -41,15 +41,27 @@ class Installed:
             raise RuntimeError(f"helm {' '.join(arguments)} failed: {done.stderr.strip()}")
         return done.stdout
 
+    def apply(self, manifest: Json, *options: str) -> str:
+        """Apply an object in the namespace that it names."""
+        return self.cluster.kubectl("apply", "-f", "-", *options, input=json.dumps(manifest))
+
     def install_operator(self, chart: Path = OPERATOR_CHART, **values: Any) -> None:
         """Install or upgrade the operator's release and wait until it runs."""
         place = ["--namespace", SYSTEM, "--create-namespace", "--wait", "--timeout=90s"]
         self.helm("upgrade", "--install", "redoubt-operator", str(chart), *place, values=values)
 
     def uninstall_operator(self) -> None:
-        self.helm("uninstall", "redoubt-operator", "--namespace", SYSTEM, "--wait", "--timeout=60s")
+        place = ["--namespace", SYSTEM, "--ignore-not-found", "--wait", "--timeout=60s"]
+        self.helm("uninstall", "redoubt-operator", *place)
         # helm waits for the Deployment; its pods go after it.
         self.cluster.wait_until(lambda: not self.operator_pods(), 60, "operator pods are gone")
+
+    def has_operator(self) -> bool:
+        """Whether the chart's operator runs by its defaults, as far as its Deployment tells."""
+        found = self.cluster.try_kubectl(
+            "get", "deployment", "redoubt-operator", "-n", SYSTEM, "-o", "jsonpath={.status.readyReplicas}"
+        )
+        return found.stdout == "2"
 
     def operator_pods(self) -> list[Json]:
         return self.cluster.list("pods", SYSTEM, "app.kubernetes.io/name=redoubt-operator")

@@ -34,7 +34,8 @@ SHOP = "shop"
 @pytest.fixture(scope="module")
 def shop(bare: Installed) -> Iterator[str]:
     """A namespace with a cluster of three shards, installed from its chart; helm returns when it is Ready."""
-    bare.install_operator()
+    if not bare.has_operator():
+        bare.install_operator()
     values = SMALL | {"shards": 3}
     place = ["--namespace", SHOP, "--create-namespace", "--wait", "--timeout=90s"]
     bare.helm("install", "cache", str(CLUSTER_CHART), *place, values=values)
@@ -103,7 +104,6 @@ def test_helm_waits_until_the_cluster_is_ready_and_the_operator_has_two_replicas
 def test_upgrade_and_rollback_take_the_crd_with_them_and_restart_no_server(
     bare: Installed, shop: str, client: Callable[[str], bool], tmp_path: Path
 ) -> None:
-    bare.install_operator()
     before, fields = bare.members("cache", shop), fields_of_spec(bare)
 
     bare.install_operator(newer(tmp_path))
@@ -125,7 +125,6 @@ def images(bare: Installed) -> set[str]:
 def test_uninstalling_the_operator_leaves_clusters_serving_and_installing_it_adopts_them(
     bare: Installed, shop: str, client: Callable[[str], bool]
 ) -> None:
-    bare.install_operator()
     uid = bare.resource("cache", shop)["metadata"]["uid"]
     before = bare.members("cache", shop)
 
@@ -178,7 +177,7 @@ def test_an_operator_of_single_namespaces_needs_no_rights_elsewhere(bare: Instal
     try:
         assert not bare.cluster.try_kubectl("get", "clusterrole", "redoubt-operator").stdout
         for name in ("watched", "unwatched"):
-            bare.cluster.apply(resource("small", name, SMALL))
+            bare.apply(resource("small", name, SMALL))
         bare.wait_ready("small", "watched")
         # A dead container is noticed by the watch of pods, not only by the resync.
         bare.cluster.faults.kill("small-0-0", "watched")
