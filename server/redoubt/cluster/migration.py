@@ -148,16 +148,22 @@ class Migrations:
         self.tell_settled(grant.name, has_arrived)
         if has_arrived:
             self.sweeper.add(grant.mask)
-        export = self.exports.get(grant.name)
         message = "" if has_arrived else "The target did not take the slots; this node has taken them back"
-        how = job_state.SUCCESS if has_arrived else job_state.FAILED
-        if export is not None:
-            if has_arrived:
-                self.pause_last_ms = now_ms - export.paused_ms
+        self._end_export(grant.name, job_state.SUCCESS if has_arrived else job_state.FAILED, message, now_ms)
+        self._forget_finished()
+
+    def _end_export(self, name: str, how: str, message: str, now_ms: int) -> None:
+        """End an export of this process, or one that nodes.conf or our last master left to us."""
+        export = self.exports.get(name)
+        if export is None:
+            self._finish_job(name, how, message, now_ms)
+            return
+        if how == job_state.SUCCESS:
+            self.pause_last_ms = now_ms - export.paused_ms
+        if export.job.state == job_state.GRANTED:
             export.finish(how, message, now_ms)
         else:
-            self._finish_job(grant.name, how, message, now_ms)
-        self._forget_finished()
+            export.fail(message, now_ms)
 
     def heard_grant(self, grant: SlotGrant) -> None:
         """As a replica: our master gives these slots away."""
@@ -291,21 +297,16 @@ class Migrations:
         if self.topology.myself.is_master:
             self._promoted(now_ms)
             return
-        for export in list(self.exports.values()):
-            if export.job.state == job_state.GRANTED:
-                export.finish(job_state.FAILED, "This node is not a master any more", now_ms)
-            else:
-                export.fail("This node is not a master any more", now_ms)
+        for grant in list(self.topology.grants.values()):
+            if self.outcome.has_arrived(grant):
+                self._end_export(grant.name, job_state.SUCCESS, "", now_ms)  # our last slot has left
+                del self.topology.grants[grant.name]
+        for job in list(self.jobs):
+            if job.operation == EXPORT and not job.is_finished:
+                self._end_export(job.name, job_state.FAILED, "This node is not a master any more", now_ms)
         for arriving in self.imports.values():
             arriving.follow()
-        for job in self.jobs:
-            if job.operation == EXPORT and not job.is_finished:
-                job.finish(job_state.FAILED, "This node is not a master any more", now_ms)
         self.cluster.routing.release(self.topology.granted())
-        head = self.topology.my_master()
-        for name, grant in list(self.topology.grants.items()):
-            if head is not None and head.slots & grant.mask:
-                del self.topology.grants[name]  # who has the slots is our master now
         self._forget_finished()
 
     def _promoted(self, now_ms: int) -> None:

@@ -66,7 +66,7 @@ class Outcome(Inquirer):
         ):
             return
         for grant in list(self.topology.grants.values()):
-            if self._has_arrived(grant):
+            if self.has_arrived(grant):
                 self._settle(grant, True, now_ms)
                 continue
             opened = self._opened(grant, now_ms)
@@ -99,7 +99,7 @@ class Outcome(Inquirer):
             self._open[grant.name] = opened
         return opened
 
-    def _has_arrived(self, grant: SlotGrant) -> bool:
+    def has_arrived(self, grant: SlotGrant) -> bool:
         """Say whether somebody else owns the slots."""
         for slot in slots_of(grant.mask):
             owner = self.topology.owners[slot]
@@ -154,7 +154,7 @@ class Outcome(Inquirer):
         if node_id != grant.target_id and now_ms - opened.since_ms < GRANT_MS_MAX:
             return
         opened.denials.add(node_id)
-        if all(node.node_id in opened.denials for node in holders) and not self._has_arrived(grant):
+        if all(node.node_id in opened.denials for node in holders) and not self.has_arrived(grant):
             self._settle(grant, False, now_ms)
 
     # Settling.
