@@ -94,7 +94,7 @@ def _seen(view: ClusterView, move: Move, held: Mapping[int, tuple[SlotRange, ...
 
 def _failed(move: Move, last: SlotMigration | None, now_s: float) -> Move:
     failures = move.failures + 1
-    message = f"{last.state}: {last.message}" if last is not None else "the source knows of no such move"
+    message = f"{last.state}: {last.message}" if last is not None else "the source knows of no such move: it was not reached, or was replaced"
     pause_s = min(RETRY_MAX_S, RETRY_FIRST_S * 2.0 ** (failures - 1))
     return replace(
         move,
@@ -269,7 +269,9 @@ def _planned(spec: ClusterSpec, view: ClusterView, journal: Journal, draft: Draf
     if not view.was_planning:
         draft.look_again(SOON_S)
         return journal  # the next look asks for what the slots hold
-    figures = tuple(one for master in masters for one in _figures(master))
+    # Figures of some shards only would make these seem heavier than the others.
+    is_known = not any(isinstance(master.slot_figures, Unknown) for master in masters)
+    figures = tuple(one for master in masters for one in _figures(master)) if is_known else ()
     owned = {shard.index: shard.slots for shard in view.shards if not shard.is_empty}
     staying = [shard.index for shard in view.shards if not shard.is_leaving]
     placed = place(owned, staying, weigh(figures))
