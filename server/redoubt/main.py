@@ -24,7 +24,8 @@ from redoubt.cluster.nodes_conf import CorruptNodes
 from redoubt.config import Config
 from redoubt.node import Node
 from redoubt.runtime import logfile
-from redoubt.runtime.loop import Runtime, clock_us, wall_clock_ms
+from redoubt.runtime.clock import Clock
+from redoubt.runtime.loop import Runtime, clock_us
 from redoubt.runtime.network import ListenError
 from redoubt.runtime.process import RunningProcess
 from redoubt.version import REDOUBT_VERSION
@@ -79,17 +80,19 @@ def serve(config: Config) -> int:
         log = logfile.open_log(config)
         # Absolute, so that a path made of it stays right; current, since other names may be relative.
         config.dir = os.path.abspath(config.dir)
+        config.file_path = "" if config.file_path in ("", "-") else os.path.abspath(config.file_path)
         os.chdir(config.dir)
     except OSError as error:
         print(f"Can't open the log file or chdir to '{config.dir}': {error.strerror}", file=sys.stderr)
         return 1
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    node = Node(config, Random(SystemRandom().getrandbits(128)), wall_clock_ms(), clock_us)
+    clock = Clock()
+    node = Node(config, Random(SystemRandom().getrandbits(128)), clock.now_ms(), clock_us)
     node.state.process = RunningProcess()
     log.set_role(lambda: "S" if node.state.replication.is_replica else "M")
     log.write("Redoubt is starting: version=%s, build=%s, pid=%d", REDOUBT_VERSION, BUILD, os.getpid())
-    runtime = Runtime(node, loop)
+    runtime = Runtime(node, loop, clock)
     try:
         runtime.start(read_nodes_conf(config))
     except CorruptNodes as error:

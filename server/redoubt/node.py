@@ -6,7 +6,7 @@ passes on to them what happens at the edges. `redoubt.runtime` drives it with re
 
 Contract with who drives it: after any call, end the loop turn: `take_effects` until it returns nothing,
 fulfilling each in order, then write the dirty lanes (replicas, bus, clients) of `state.dirty_lanes`. Time is
-a reading of the wall clock in milliseconds, and never goes back more than a correction of the clock.
+a reading of the wall clock in milliseconds that never goes back (`runtime/clock.py`).
 
 Here is composition only; every decision is in the parts.
 """

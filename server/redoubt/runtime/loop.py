@@ -1,7 +1,7 @@
 """The process around a node: the uvloop event loop, the loop turn, the tick, and the effects.
 
 A turn begins with the first thing that happens after the loop has slept (bytes, a tick, an ended stream),
-when the wall clock is read once, and ends after everything that was ready has been handed to the node: then
+when the clock is read once, and ends after everything that was ready has been handed to the node: then
 the effects are fulfilled in order, and the dirty links are written, replicas before the bus before clients.
 So a client never sees the reply to a write that is not already on its way to the replicas, and each stream
 costs one write per turn however many commands it brought. Last, the next tick is brought forward if the turn
@@ -43,6 +43,7 @@ from redoubt.interfaces import (
     WriteFile,
 )
 from redoubt.runtime import disk, health, network
+from redoubt.runtime.clock import Clock
 from redoubt.runtime.stream import Stream
 
 if TYPE_CHECKING:
@@ -56,13 +57,6 @@ BUS_PORT_OFFSET: Final = 10000  # Redis: CLUSTER_PORT_INCR
 GC_THRESHOLDS: Final = (20_000, 20, 1_000_000)
 # A fault that repeats at every tick must not fill the disk with its traces.
 FAULTS_LOGGED_MAX: Final = 100
-# However the wall clock is set back, the node is ticked again after this: ten times its regular interval.
-TICK_DELAY_MS_MAX: Final = 1000
-
-
-def wall_clock_ms() -> int:
-    """Read the wall clock."""
-    return time.time_ns() // 1_000_000
 
 
 def clock_us() -> int:
@@ -73,21 +67,19 @@ def clock_us() -> int:
 class Runtime:
     """One process around one node; see the module's docstring."""
 
-    def __init__(
-        self, node: Node, loop: asyncio.AbstractEventLoop, clock_ms: Callable[[], int] = wall_clock_ms
-    ) -> None:
+    def __init__(self, node: Node, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
         self.node = node
         self.loop = loop
-        self.clock_ms = clock_ms
+        self.clock = clock
         self.config = node.state.config
         self.statistics = node.state.statistics
-        self.now_ms = self.clock_ms()
+        self.now_ms = self.clock.now_ms()
         self.is_in_turn = False
         self.exit_code = -1
         self.is_serving = False
         self.faults = 0
         self.tick_timer: asyncio.TimerHandle | None = None
-        self.tick_due_ms = 0  # by the wall clock
+        self.tick_due_ms = 0
         self.streams: dict[int, Stream] = {}  # by descriptor
         self.paused: dict[int, Stream] = {}
         self.servers: dict[int, list[asyncio.Server]] = {}
@@ -139,7 +131,7 @@ class Runtime:
         """Return the clock reading of the present turn, beginning one if there is none."""
         if not self.is_in_turn:
             self.is_in_turn = True
-            self.now_ms = self.clock_ms()
+            self.now_ms = self.clock.now_ms()
             self.loop.call_soon(self.end_turn)
         return self.now_ms
 
@@ -210,7 +202,7 @@ class Runtime:
         if self.tick_timer is not None:
             self.tick_timer.cancel()
         self.tick_due_ms = self.node.next_tick_ms()
-        delay_ms = min(max(self.tick_due_ms - self.clock_ms(), 1), TICK_DELAY_MS_MAX)
+        delay_ms = max(self.tick_due_ms - self.clock.now_ms(), 1)
         self.tick_timer = self.loop.call_later(delay_ms / 1000, self.tick)
 
     def fault(self, where: str) -> None:
@@ -311,7 +303,7 @@ class Runtime:
         config = self.config
         if not config.metrics_port:
             return
-        port = health.HealthPort(self.node.state, self.loop, self.clock_ms)
+        port = health.HealthPort(self.node.state, self.loop, self.clock.now_ms)
         for listener in network.open_sockets(config.bind, config.metrics_port, config.tcp_backlog):
             self.health_servers.append(complete(self.loop.create_server(port.make, sock=listener)))
 

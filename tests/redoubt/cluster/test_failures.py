@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from redoubt.cluster import messages
 from redoubt.cluster import topology as flag
 from redoubt.cluster.messages import GossipEntry
@@ -198,3 +200,19 @@ def test_we_tell_a_master_that_its_claim_is_overtaken() -> None:
     made.exchange()
     updates = [message for message in second.got if message.kind == messages.UPDATE]
     assert [(message.about, message.about_epoch) for message in updates][:1] == [(COPY, 7)]
+
+
+@pytest.mark.parametrize("jump_ms", [2 * TIMEOUT_MS, 3_600_000])
+def test_a_jump_of_the_clock_fails_nobody(jump_ms: int) -> None:
+    made = stage()
+    for peer in made.peers.values():
+        peer.got.clear()
+    made.now_ms += jump_ms
+    made.node.tick(made.now_ms)
+    made.talk(TIMEOUT_MS)
+    assert [node.node_id for node in made.cluster.topology.nodes.values() if node.is_suspected] == []
+    assert [message.kind for peer in made.peers.values() for message in peer.got].count(messages.FAIL) == 0
+    assert made.connect().ask("SET", "{b}", "1") != DOWN
+    made.peers[SECOND].answers = False
+    made.talk(3 * TIMEOUT_MS)
+    assert made.cluster.topology.nodes[SECOND].flags & flag.PFAIL, "failures are noticed by the new clock"

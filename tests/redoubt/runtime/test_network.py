@@ -26,7 +26,8 @@ from redoubt.interfaces import (
     WriteFile,
 )
 from redoubt.node import Node
-from redoubt.runtime.loop import Runtime, wall_clock_ms
+from redoubt.runtime.clock import Clock
+from redoubt.runtime.loop import Runtime
 from redoubt.runtime.network import ListenError, open_sockets
 from redoubt.runtime.stream import format_address
 
@@ -59,8 +60,9 @@ class Process:
         words = [("port", [str(self.port)]), ("bind", ["127.0.0.1"]), ("save", [""]), *pairs]
         config.assign(words, is_start=True)
         self.loop = uvloop.new_event_loop()
-        self.node = Node(config, Random(1), wall_clock_ms())
-        self.runtime = Runtime(self.node, self.loop)
+        clock = Clock()
+        self.node = Node(config, Random(1), clock.now_ms())
+        self.runtime = Runtime(self.node, self.loop, clock)
         self.runtime.start(b"")
         self.turn(0.05)
 
