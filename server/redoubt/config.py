@@ -130,6 +130,7 @@ class Config:
     set_max_intset_entries: int = 512
     set_max_listpack_entries: int = 128
     set_max_listpack_value: int = 64
+    list_max_listpack_size: int = -2
 
     # Persistence
     dir: str = "."
@@ -380,6 +381,12 @@ _ROWS: Final = [
     Directive("set-max-intset-entries", Integer(0), "Most members of a set of integers that is packed."),
     Directive("set-max-listpack-entries", Integer(0), "Most members of a set that is packed."),
     Directive("set-max-listpack-value", Integer(0), "Longest member of a set that is packed."),
+    Directive(
+        "list-max-listpack-size",
+        Integer(-(1 << 31), (1 << 31) - 1),
+        "Size of the chunks of a list: -1 to -5 for 4 to 64 KiB, a positive number for so many elements.",
+        alias="list-max-ziplist-size",
+    ),
     # Persistence
     Directive("dir", Text(), "Directory of the data files.", is_mutable=False),
     Directive("dbfilename", FileName(), "Name of the snapshot file.", is_protected=True),

@@ -20,9 +20,14 @@ from typing import TYPE_CHECKING, Final
 from redoubt import info_sections, metrics_server  # noqa: F401 - they register their figures
 from redoubt.blocking import Blocking
 from redoubt.clients import Clients
-from redoubt.cluster import changes, facts, role_commands, slot_stats  # noqa: F401 - they register, too
+from redoubt.cluster import (  # noqa: F401 - they register, too
+    changes,
+    facts,
+    migration_commands,
+    role_commands,
+    slot_stats,
+)
 from redoubt.cluster import commands as cluster_commands  # noqa: F401
-from redoubt.cluster import migration_commands  # noqa: F401
 from redoubt.cluster.cluster import Cluster
 from redoubt.commands import (  # noqa: F401 - they register their commands
     client,
@@ -38,6 +43,7 @@ from redoubt.commands import (  # noqa: F401 - they register their commands
     hash_reading,
     introspection,
     iteration,
+    list_middle,
     memory,
     migrate,
     objects,
@@ -48,6 +54,7 @@ from redoubt.commands import (  # noqa: F401 - they register their commands
     string,
     string_range,
 )
+from redoubt.commands import list as list_commands  # noqa: F401
 from redoubt.commands.key_transfer import Transfers
 from redoubt.data.keyspace import Keyspace
 from redoubt.data.memory import used_memory

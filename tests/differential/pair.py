@@ -17,7 +17,7 @@ from redoubt.data.hash import Hash
 from redoubt.data.set import MemberSet
 from redoubt.persist import payload
 from redoubt.persist.rdb_format import TYPE_HASH, TYPE_SET
-from redoubt.resp.replies import ErrorReply, MapReply, SetReply, SimpleString
+from redoubt.resp.replies import ErrorReply, MapReply, SetReply
 from tests.redoubt.harness import Connection, ServerProcess
 
 # Both servers are asked one after the other, on a machine that may be busy.
@@ -31,7 +31,7 @@ UNORDERED = {b"KEYS", b"HKEYS", b"HVALS", b"SMEMBERS", b"SINTER", b"SUNION", b"S
 UNORDERED_PAIRS = {b"HGETALL"}
 RANDOM = {b"RANDOMKEY"}
 # The command that reads a whole value, by type.
-READERS = {b"string": "GET", b"hash": "HGETALL", b"set": "SMEMBERS"}
+READERS = {b"string": ("GET",), b"hash": ("HGETALL",), b"set": ("SMEMBERS",), b"list": ("LRANGE", 0, -1)}
 # What differs by nature: addresses, clocks, memory, versions.
 INCOMPARABLE = {b"OBJECT IDLETIME"}
 
@@ -64,10 +64,11 @@ class Pair:
         return expected
 
     def _is_packed_since_7_2(self, argv: list[bytes], expected: Any, found: Any) -> bool:
-        """Say whether this is the encoding of a small set of texts, which 7.0 did not pack yet."""
+        """Say whether this is the encoding of a small list or set of texts, which 7.0 did not pack yet."""
         if b" ".join(argv[:2]).upper() != b"OBJECT ENCODING" or found != b"listpack":
             return False
-        return expected == b"hashtable" and self.ours.ask("TYPE", argv[2]) == SimpleString(b"set")
+        kind = self.ours.ask("TYPE", argv[2]).text
+        return (kind, expected) in ((b"set", b"hashtable"), (b"list", b"quicklist"))
 
     def reset(self) -> None:
         """Empty both and go back to database 0."""
@@ -79,7 +80,8 @@ class Pair:
         for database in range(databases):
             self.compare("SELECT", database)
             for key in sorted(self.compare("KEYS", "*")):
-                self.compare(READERS[self.compare("TYPE", key).text], key)
+                name, *options = READERS[self.compare("TYPE", key).text]
+                self.compare(name, key, *options)
                 self.compare("PEXPIRETIME", key)
                 self.compare("OBJECT", "ENCODING", key)
             self.compare("DBSIZE")

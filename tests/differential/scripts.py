@@ -8,6 +8,7 @@ scripts under names of his own.
 from __future__ import annotations
 
 from tests.differential.hashes import HASH_SCRIPTS
+from tests.differential.lists import LIST_SCRIPTS
 from tests.differential.sets import SET_SCRIPTS
 
 SCRIPTS: dict[str, str] = {
@@ -555,4 +556,5 @@ SCRIPTS: dict[str, str] = {
     """,
     **HASH_SCRIPTS,
     **SET_SCRIPTS,
+    **LIST_SCRIPTS,
 }

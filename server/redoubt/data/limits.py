@@ -20,7 +20,10 @@ DIRECTIVES: Final = (
     "set-max-intset-entries",
     "set-max-listpack-entries",
     "set-max-listpack-value",
+    "list-max-listpack-size",
 )
+# What list-max-listpack-size means below 0: bytes, by its absolute value.
+LIST_SIZES_BYTES: Final = (0, 4096, 8192, 16384, 32768, 65536)
 
 
 class Limits:
@@ -32,6 +35,9 @@ class Limits:
         self.set_integers = 512
         self.set_members = 128
         self.set_bytes = 64
+        # A chunk of a list: so many elements, or, if that is 0, so many bytes.
+        self.list_elements = 0
+        self.list_bytes = 8192
         self._config: Config | None = None
 
     def follow(self, config: Config) -> None:
@@ -49,4 +55,7 @@ class Limits:
         self.set_integers = config.set_max_intset_entries
         self.set_members = config.set_max_listpack_entries
         self.set_bytes = config.set_max_listpack_value
+        size = config.list_max_listpack_size
+        self.list_elements = max(size, 0)
+        self.list_bytes = LIST_SIZES_BYTES[min(-size, len(LIST_SIZES_BYTES) - 1)] if size < 0 else 0
         return ""

@@ -35,12 +35,14 @@ OP_SELECT: Final = 254
 OP_END: Final = 255
 
 TYPE_TEXT: Final = 0
+TYPE_LIST: Final = 1
 TYPE_SET: Final = 2
 TYPE_HASH: Final = 4
 TYPE_MODULE_PRERELEASE: Final = 6
 TYPE_MODULE: Final = 7
 TYPE_SET_INTSET: Final = 11
 TYPE_HASH_LISTPACK: Final = 16
+TYPE_LIST_QUICKLIST_2: Final = 18
 TYPE_SET_LISTPACK: Final = 20
 
 # Of value types that are known but which no reader stands for, to name them in the refusal.

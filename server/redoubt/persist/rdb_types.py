@@ -9,17 +9,21 @@ from __future__ import annotations
 from typing import Final
 
 from redoubt.data.hash import Hash
+from redoubt.data.list import TextList
 from redoubt.data.set import MemberSet
 from redoubt.data.text import GrowableText
 from redoubt.persist.rdb_format import (
     TYPE_HASH,
     TYPE_HASH_LISTPACK,
+    TYPE_LIST,
+    TYPE_LIST_QUICKLIST_2,
     TYPE_SET,
     TYPE_SET_INTSET,
     TYPE_SET_LISTPACK,
     TYPE_TEXT,
 )
 from redoubt.persist.rdb_hash import HashReader, HashWriter, PackedHashReader
+from redoubt.persist.rdb_list import ChunkedListReader, ListReader, ListWriter
 from redoubt.persist.rdb_set import IntsetReader, PackedSetReader, SetReader, SetWriter
 from redoubt.persist.rdb_text import TextReader, TextWriter
 from redoubt.persist.rdb_value import ValueReader, ValueWriter
@@ -32,6 +36,7 @@ WRITERS: Final[dict[type, ValueWriter]] = {
     GrowableText: _TEXT_WRITER,
     Hash: HashWriter(),
     MemberSet: SetWriter(),
+    TextList: ListWriter(),
 }
 
 # Made anew for each value, since the reader of an aggregate remembers how far it has come.
@@ -42,4 +47,6 @@ READERS: Final[dict[int, type[ValueReader]]] = {
     TYPE_SET: SetReader,
     TYPE_SET_INTSET: IntsetReader,
     TYPE_SET_LISTPACK: PackedSetReader,
+    TYPE_LIST: ListReader,
+    TYPE_LIST_QUICKLIST_2: ChunkedListReader,
 }
