@@ -93,8 +93,11 @@ def maxmemory_bytes(spec: ClusterSpec) -> int | None:
     (limit - process - buffers) / (1 + snapshot overhead), or the share that the spec names.
     """
     limit = memory_limit_bytes(spec)
-    if limit is None:
-        return None
+    return None if limit is None else maxmemory_for(spec, limit)
+
+
+def maxmemory_for(spec: ClusterSpec, limit: int) -> int:
+    """maxmemory in a container with this memory limit."""
     if spec.memory.percent_of_limit is not None:
         return limit * spec.memory.percent_of_limit // 100
     buffers = max(BUFFERS_BYTES, int(limit * BUFFERS_SHARE))

@@ -216,7 +216,7 @@ class Executor:
     async def _delete(self, action: DeletePod | DeleteClaim | DeleteBudget, meta: ClusterMeta) -> bool:
         match action:
             case DeletePod(is_within_budget=True):
-                return await self._kube.evict(meta.namespace, action.pod, action.uid, action.resource_version)
+                return await self._kube.evict(meta.namespace, action.pod, action.uid)
             case DeletePod():
                 return await self._kube.delete(
                     PODS,

@@ -18,7 +18,7 @@ import kopf
 
 from redoubt_operator import projection
 from redoubt_operator.kube import Kube
-from redoubt_operator.names import ANNOTATION_PAUSED, GROUP, LABEL_CLUSTER, PLURAL, VERSION
+from redoubt_operator.names import GROUP, LABEL_CLUSTER, PLURAL, VERSION
 from redoubt_operator.observation import ContainerState, HostNode
 from redoubt_operator.workqueue import Key, Workqueue
 
@@ -49,8 +49,9 @@ class Waker:
             self._resources.pop(key, None)
             self._queue.add(key)
             return
-        paused = (metadata.get("annotations") or {}).get(ANNOTATION_PAUSED)
-        news = (metadata["uid"], metadata.get("generation"), metadata.get("deletionTimestamp"), paused)
+        annotations = (metadata.get("annotations") or {}).items()
+        orders = tuple(sorted(one for one in annotations if one[0].startswith(f"{GROUP}/")))
+        news = (metadata["uid"], metadata.get("generation"), metadata.get("deletionTimestamp"), orders)
         if self._resources.get(key) != news:
             self._resources[key] = news
             self._queue.add(key)

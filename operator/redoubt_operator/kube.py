@@ -308,6 +308,27 @@ class Kube:
             raise
         return True
 
+    async def evict(self, namespace: str, pod: str, uid: str) -> bool:
+        """Delete exactly the pod that was seen if its disruption budget allows it; False when it is gone.
+
+        Raises ApiError 429 when the budget does not: nothing is gained by asking again before it changes.
+        Not fenced by resourceVersion: the API server takes the pod off the budget before it looks at that,
+        and a mismatch would keep the budget at zero for two minutes.
+        """
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": pod, "namespace": namespace},
+            "deleteOptions": {"preconditions": {"uid": uid}},
+        }
+        try:
+            await self.request("POST", PODS, namespace, pod, "eviction", body=body, attempts=1)
+        except ApiError as error:
+            if error.is_not_found:
+                return False
+            raise
+        return True
+
     # The request itself.
 
     async def request(

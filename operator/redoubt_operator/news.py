@@ -40,6 +40,7 @@ def news(
         *_flips(view, verdicts),
         *_masters(view),
         *_deaths(view),
+        *_switchover(view, draft),
         *_blockers(view, blockers),
     )
 
@@ -83,6 +84,16 @@ def _deaths(view: ClusterView) -> list[RecordEvent]:
             because = f"the container of pod {name} was restarted{how}"
             events.append(RecordEvent("Warning", "ContainerRestarted", because, server.shard))
     return events
+
+
+def _switchover(view: ClusterView, draft: Draft) -> list[RecordEvent]:
+    row = draft.switchover
+    if row is None or row == view.seen.status.get("lastSwitchover"):
+        return []
+    result = str(row["result"])
+    kind: Kind = "Normal" if result in ("Accepted", "Done") else "Warning"
+    because = f"{row['message']} (asked for: {row['request']})"
+    return [RecordEvent(kind, f"Switchover{result}", because, row.get("shard"))]
 
 
 def _blockers(view: ClusterView, blockers: Sequence[Blocker]) -> list[RecordEvent]:

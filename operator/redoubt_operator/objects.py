@@ -56,18 +56,27 @@ def services(meta: ClusterMeta) -> tuple[Manifest, ...]:
     )
 
 
-def config_map(spec: ClusterSpec, meta: ClusterMeta, unknown: Collection[str] = ()) -> Manifest:
-    """redis.conf as a ConfigMap, without the directives that the servers do not know.
+def config_map(
+    spec: ClusterSpec,
+    meta: ClusterMeta,
+    unknown: Collection[str] = (),
+    unsettled: Collection[str] = (),
+    live: Manifest | None = None,
+) -> Manifest:
+    """redis.conf as a ConfigMap, without the directives that the servers do not know, and with those that
+    are unsettled as the live ConfigMap has them.
 
     A server refuses to start with an unknown directive, so one wrong word in the spec of a running cluster
     would end it with the next restarts.
     """
+    written = str(((live or {}).get("data") or {}).get(CONFIG_FILE, ""))
+    kept = {line.partition(" ")[0]: line for line in written.splitlines()}
     lines = [
-        f"{name} {value or EMPTY}"
+        kept.get(name, "") if name in unsettled and live is not None else f"{name} {value or EMPTY}"
         for name, value in directives.directives(spec).items()
         if name not in unknown
     ]
-    text = "\n".join(lines) + "\n"
+    text = "\n".join(line for line in lines if line) + "\n"
     return rendered("v1", "ConfigMap", names.config_map_name(meta.name), meta, {"data": {CONFIG_FILE: text}})
 
 

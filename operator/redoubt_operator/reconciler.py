@@ -19,13 +19,13 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from redoubt_operator import projection
-from redoubt_operator.actions import Action, Plan, RecordEvent
-from redoubt_operator.execute import Executor
+from redoubt_operator.actions import Action, Plan, RecordEvent, SetConfig
+from redoubt_operator.execute import Executor, Failure
 from redoubt_operator.kube import CLUSTERS, ApiError, Json, Kube
 from redoubt_operator.links import Links
 from redoubt_operator.metrics import Metrics
 from redoubt_operator.monitor import Monitor, Target
-from redoubt_operator.observation import Observation, Role, Unknown
+from redoubt_operator.observation import ConfigRefusal, Observation, Role, Unknown
 from redoubt_operator.observer import Observer, statuses
 from redoubt_operator.outages import Outages
 from redoubt_operator.plan import plan
@@ -49,6 +49,17 @@ class _Cluster:
     nodes: frozenset[str] = frozenset()
     actions: Sequence[Action] = ()
     rounds_alike: int = 0
+    # What servers refused to take over, by pod and names: at most one for each combination that was sent.
+    refusals: dict[tuple[str, tuple[str, ...]], ConfigRefusal] = field(default_factory=dict)
+
+    def note_refusals(self, failures: Sequence[Failure]) -> None:
+        """Keep what servers said no to, for the planner."""
+        for failure in failures:
+            action = failure.action
+            if failure.is_refusal and isinstance(action, SetConfig):
+                names = tuple(name for name, _ in action.directives)
+                refusal = ConfigRefusal(action.target.uid, action.directives, failure.reason)
+                self.refusals[action.target.uid, names] = refusal
 
 
 class Reconciler:
@@ -115,7 +126,10 @@ class Reconciler:
         look = await self._observer.look(manifest, spec, self._lease_transitions())
         now_s = time.time()
         cluster.outages.looked(look.seen, now_s)
-        look = replace(look, seen=replace(look.seen, outages=cluster.outages.all()))
+        look = replace(
+            look,
+            seen=replace(look.seen, outages=cluster.outages.all(), refusals=tuple(cluster.refusals.values())),
+        )
         self._take_note(key, cluster, look.seen, spec)
         seen_s = time.perf_counter()
         wanted = plan(spec, look.seen, now_s)
@@ -124,6 +138,7 @@ class Reconciler:
         failures, is_written = await asyncio.gather(
             self._executor.run(wanted.actions, look), self._write_status(manifest, wanted)
         )
+        cluster.note_refusals(failures)
         self._metrics.reconcile_seconds.labels("observe").observe(seen_s - begun_s)
         self._metrics.reconcile_seconds.labels("plan").observe(planned_s - seen_s)
         self._metrics.reconcile_seconds.labels("act").observe(time.perf_counter() - planned_s)
@@ -142,6 +157,7 @@ class Reconciler:
         for uid in uids:
             self._cluster_of_pod[uid] = key
         cluster.uids = uids
+        cluster.refusals = {key: one for key, one in cluster.refusals.items() if one.pod_uid in uids}
         cluster.nodes = frozenset(pod.node for pod in seen.pods)
         answered = statuses(seen)
         if answered:

@@ -10,20 +10,26 @@ from collections.abc import Iterable
 
 from redoubt_operator import names, objects, quantity
 from redoubt_operator.actions import ApplyObject, CreateSecret, DeleteBudget, PatchClaim
+from redoubt_operator.budgets import available_min
+from redoubt_operator.conditions import age_s
 from redoubt_operator.draft import WAITING_S, Blocker, Draft
-from redoubt_operator.live_config import unknown_directives
+from redoubt_operator.live_config import (
+    TRIAL_S,
+    refused_directives,
+    unknown_directives,
+    unsettled_directives,
+)
 from redoubt_operator.observation import Claim, Manifest, Seen, Unknown
 from redoubt_operator.spec import ClusterSpec, Reclaim
-from redoubt_operator.view import ClusterView, Shard
+from redoubt_operator.view import ClusterView
 
 
-def supply(spec: ClusterSpec, view: ClusterView, draft: Draft) -> None:
+def supply(spec: ClusterSpec, view: ClusterView, draft: Draft, now_s: float) -> None:
     """Apply what is missing or differs among the objects around the pods."""
     meta = view.seen.meta
     _password(spec, view, draft)
     _apply(objects.services(meta), view.seen.services, draft)
-    unknown = unknown_directives(spec, view)
-    _apply((objects.config_map(spec, meta, unknown),), view.seen.config_maps, draft)
+    _redis_conf(spec, view, draft, now_s)
     budgets = tuple(objects.budget(meta, shard.index, available_min(spec, shard)) for shard in view.shards)
     _apply(budgets, view.seen.budgets, draft)
     _remove_budgets(view, {budget["metadata"]["name"] for budget in budgets}, draft)
@@ -32,10 +38,25 @@ def supply(spec: ClusterSpec, view: ClusterView, draft: Draft) -> None:
             _keep_claim(spec, view, claim, draft)
 
 
-def available_min(spec: ClusterSpec, shard: Shard) -> int:
-    """Members that evictions must leave: one may go when a replica can take over, else none."""
-    members = max(spec.members_per_shard, len(shard.staying))
-    return members - 1 if shard.master is not None and shard.healthy_replicas else members
+def _redis_conf(spec: ClusterSpec, view: ClusterView, draft: Draft, now_s: float) -> None:
+    """redis.conf gets what servers have taken over or were not asked for: with what they refuse they would
+    not start.
+    """
+    meta, maps = view.seen.meta, view.seen.config_maps
+    live: Manifest = {}
+    if not isinstance(maps, Unknown):
+        name = names.config_map_name(meta.name)
+        live = next((one for one in maps if one["metadata"]["name"] == name), {})
+    lines = str((live.get("data") or {}).get(objects.CONFIG_FILE, "")).splitlines()
+    refused = (
+        one.directive
+        for one in refused_directives(spec, view)
+        if f"{one.directive} {one.value}" in lines or not live
+    )
+    is_tried = age_s(view.seen, "ConfigApplied", "False", now_s) >= TRIAL_S
+    unsettled = unsettled_directives(spec, view, is_tried=is_tried) if live else frozenset()
+    left_out = {*unknown_directives(spec, view), *refused}
+    _apply((objects.config_map(spec, meta, left_out, unsettled, live),), maps, draft)
 
 
 def _password(spec: ClusterSpec, view: ClusterView, draft: Draft) -> None:

@@ -22,6 +22,7 @@ RAN_WELL_S: Final = 10.0  # a run this long was no crash at start (Kubernetes: t
 RAN_UNTIL_KILLED_S: Final = 2.0
 KILLED_CODE: Final = 137  # 128 + SIGKILL
 OUT_OF_MEMORY: Final = "OOMKilled"
+RECOVERED_S: Final = 60.0  # after a crash a container that runs this long is taken to be well again
 STUCK_S: Final = 5.0  # a younger pod may merely be ahead of its node, its volume or its image
 SILENCE_S: Final = 5.0  # an answer that is missing for longer is reported
 
@@ -48,9 +49,9 @@ def keep_up(view: ClusterView, shard: Shard, draft: Draft, now_s: float) -> None
             case Fate.STARTING:
                 _report_stuck(view, server, draft, now_s)
             case Fate.DEAD:
-                _end_back_off(shard, server, draft)
+                _end_back_off(view, shard, server, draft)
             case Fate.SILENT:
-                _report_silent(server, draft, now_s)
+                _report_silent(view, shard, server, draft, now_s)
             case Fate.SEEN:
                 pass
 
@@ -107,12 +108,31 @@ def _report_stuck(view: ClusterView, server: Server, draft: Draft, now_s: float)
     )
 
 
-def _end_back_off(shard: Shard, server: Server, draft: Draft) -> None:
+def crash_reason(server: Server, now_s: float) -> str:
+    """How a server crashed, when it has not run well since; an empty text when it did not.
+
+    Who was killed from outside after it got to its work did not crash; who ran out of memory did.
+    """
+    container = server.pod.container
+    last = container.last_termination
+    if last is None or (last.reason != OUT_OF_MEMORY and _ran_well(last)):
+        return ""
+    runs_since_s = container.started_at_s if container.state is ContainerState.RUNNING else None
+    if runs_since_s is not None and now_s - runs_since_s >= RECOVERED_S:
+        return ""
+    return f"crashes: exit code {last.exit_code} ({last.reason}), {container.restart_count} restarts"
+
+
+def _end_back_off(view: ClusterView, shard: Shard, server: Server, draft: Draft) -> None:
     container, last = server.pod.container, server.pod.container.last_termination
     draft.look_again(WAITING_S)
     if container.reason != BACK_OFF or server.pod.is_terminating:
         return
     ended = "" if last is None else f" after exit code {last.exit_code} ({last.reason})"
+    if server.pod.revision != view.revision and shard.master is not None:
+        because = f"pod {server.pod.name} of a withdrawn revision crashes{ended}"
+        draft.do(_delete(server, because), WAITING_S)
+        return
     if last is not None and _ran_well(last) and shard.master is not None:
         because = f"pod {server.pod.name} waits in back-off{ended} while {shard.master.pod.name} serves"
         draft.do(_delete(server, because), WAITING_S)
@@ -134,9 +154,14 @@ def _ran_well(last: Termination) -> bool:
     return last.finished_at_s - last.started_at_s >= (RAN_UNTIL_KILLED_S if was_killed else RAN_WELL_S)
 
 
-def _report_silent(server: Server, draft: Draft, now_s: float) -> None:
+def _report_silent(view: ClusterView, shard: Shard, server: Server, draft: Draft, now_s: float) -> None:
     draft.look_again(WAITING_S)
     if not isinstance(server.answer, Unknown) or now_s - server.answer.since_s < SILENCE_S:
+        return
+    has_answered = bool(server.recorded_id)  # it may hold a copy, and only be out of reach
+    if server.pod.revision != view.revision and shard.master is not None and not has_answered:
+        because = f"pod {server.pod.name} of a withdrawn revision has never answered"
+        draft.do(_delete(server, because), WAITING_S)
         return
     draft.block(
         Blocker(

@@ -181,7 +181,7 @@ def test_refusal_by_compare_and_set_fails_and_is_never_done() -> None:
         async with world() as w, server() as fake:
             fake.replies["REDOUBT ROLE"] = ErrorReply(b"STALE the map is newer")
             action = AssignMaster(await w.see(fake), 7, 5, BECAUSE, shard=0)
-            assert await w.do(action) == [Failure(action, "STALE the map is newer")]
+            assert await w.do(action) == [Failure(action, "STALE the map is newer", True)]
             assert done_already(action) == ()
             assert w.reasons() == []
 
