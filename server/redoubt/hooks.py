@@ -164,6 +164,10 @@ class ReplicationHook:
         """Become the replica of host:port, keeping our history for a partial resync where it allows."""
         raise AssertionError
 
+    def master_address(self) -> tuple[str, int]:
+        """Return host and port of the master that is followed now; port 0: none."""
+        return ("", 0)
+
     def lead(self, now_ms: int) -> None:
         """Become a master: the old replid moves to replid2, a new one is drawn; replicas stay."""
         raise AssertionError

@@ -329,11 +329,11 @@ class ServerProcess:
 
 
 @contextmanager
-def server_process(*words: str, port: int = 0) -> Iterator[ServerProcess]:
-    """Run our server (REDOUBT_SERVER names another build) with these directives."""
+def server_process(*words: str, port: int = 0, config: str = "") -> Iterator[ServerProcess]:
+    """Run our server (REDOUBT_SERVER names another build) with these directives; config: path of a file."""
     build = os.environ.get("REDOUBT_SERVER")
     command = [build] if build else [sys.executable, "-m", "redoubt.main"]
-    server = ServerProcess(command, words, port or free_port())
+    server = ServerProcess([*command, *([config] if config else [])], words, port or free_port())
     try:
         yield server
     finally:
@@ -341,9 +341,9 @@ def server_process(*words: str, port: int = 0) -> Iterator[ServerProcess]:
 
 
 @contextmanager
-def redis_process(*words: str, port: int = 0) -> Iterator[ServerProcess]:
-    """Run a real redis-server with these directives."""
-    server = ServerProcess(["redis-server"], words, port or free_port())
+def redis_process(*words: str, port: int = 0, config: str = "") -> Iterator[ServerProcess]:
+    """Run a real redis-server with these directives; config: path of a file."""
+    server = ServerProcess(["redis-server", *([config] if config else [])], words, port or free_port())
     try:
         yield server
     finally:

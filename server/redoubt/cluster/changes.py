@@ -198,7 +198,7 @@ def setslot(ctx: Session, argv: list[bytes]) -> Reply:
     cluster = cluster_of(ctx)
     topology = cluster.topology
     if topology.myself.is_replica:
-        raise CommandError(b"ERR You can use SETSLOT only with masters.")
+        raise CommandError(b"ERR Please use SETSLOT only with masters.")
     slot = slot_of(argv[2])
     action = argv[3].upper()
     if action == b"STABLE" and len(argv) == 4:

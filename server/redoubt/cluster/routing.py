@@ -116,7 +116,7 @@ class Routing:
                 return None  # keys of an open slot may be carried in either direction
             if is_asking:
                 # One key, however often it is named, may be missing: the command says so, or makes it.
-                is_several = any([key != keys[0] for key in keys])
+                is_several = keys.count(keys[0]) < len(keys)
                 return TRY_AGAIN if is_several and self._missing(ctx, keys) else None
         if owner is topology.myself:
             return None

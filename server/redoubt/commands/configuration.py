@@ -11,11 +11,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from redoubt.blocking import Waiter
 from redoubt.commands.connection import is_permitted
 from redoubt.commands.declare import ADMIN, LOADING, NOSCRIPT, SERVER, STALE, all_rows, command, container
 from redoubt.config import DIRECTIVES, ConfigError
+from redoubt.config_rewrite import rewritten
 from redoubt.data.glob import Glob
-from redoubt.resp.replies import OK, ErrorReply, MapReply, Reply
+from redoubt.interfaces import FileJob, SaveFile
+from redoubt.resp.replies import NO_REPLY, OK, ErrorReply, MapReply, Reply
 from redoubt.state import Statistics
 
 if TYPE_CHECKING:
@@ -74,6 +77,48 @@ def _failed(name: str, reason: str) -> ErrorReply:
 
 def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
+
+
+class _Rewriting(FileJob):
+    """Answers who asked for a CONFIG REWRITE once the file stands."""
+
+    def __init__(self, ctx: Session, waiter: Waiter) -> None:
+        self.ctx = ctx
+        self.waiter = waiter
+
+    def done(self, error: str, now_ms: int) -> None:
+        """Answer, if the client is still there."""
+        if self.ctx.waiter is self.waiter:
+            reply = _not_rewritten(error) if error else OK
+            self.ctx.state.blocking.unblock(self.ctx, reply)
+
+
+@command(
+    "CONFIG REWRITE", group=SERVER, flags=MANAGEMENT, since="2.8.0", complexity="O(1)",
+    summary="Write the values now in force into the configuration file, keeping everything else of it.",
+    tips=("request_policy:all_nodes", "response_policy:all_succeeded"),
+)  # fmt: skip
+def config_rewrite(ctx: Session, argv: list[bytes]) -> Reply:
+    """CONFIG REWRITE."""
+    config = ctx.state.config
+    if not config.file_path:
+        return ErrorReply(b"ERR The server is running without a config file")
+    try:
+        before = config.read_text(config.file_path)
+    except FileNotFoundError:
+        before = ""  # Redis makes it anew
+    except (OSError, UnicodeDecodeError) as error:
+        return _not_rewritten(getattr(error, "strerror", None) or str(error))
+    text = rewritten(before, config, ctx.state.replication.master_address())
+    waiter = Waiter(0)
+    ctx.state.blocking.block(ctx, waiter)
+    chunks = [text.encode("utf-8", "surrogateescape")]
+    ctx.state.effects.append(SaveFile(_Rewriting(ctx, waiter), config.file_path, chunks))
+    return NO_REPLY
+
+
+def _not_rewritten(reason: str) -> ErrorReply:
+    return ErrorReply(b"ERR Rewriting config file: " + _encoded(reason))
 
 
 @command(

@@ -222,6 +222,10 @@ class Replication(ReplicationHook):
         self.refresh_gates()
         log.info("Now a replica of %s:%d", host, port)
 
+    def master_address(self) -> tuple[str, int]:
+        """Return host and port of the master that is followed now; port 0: none."""
+        return ("", 0) if self.link is None else (self.link.host, self.link.port)
+
     def lead(self, now_ms: int) -> None:
         """Become a master: the old name of the history is kept for our siblings, a new one is drawn."""
         if self.link is None:

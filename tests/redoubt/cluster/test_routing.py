@@ -118,6 +118,9 @@ def test_a_replica_serves_reads_of_its_master_only_to_those_who_asked_for_it() -
         "vars currentEpoch 2 lastVoteEpoch 0\n"
     )
     client = node(text)
+    # redis-cli takes this very text for success: a source that lost its last slot has become a replica.
+    refused = ErrorReply(b"ERR Please use SETSLOT only with masters.")
+    assert client.ask("CLUSTER", "SETSLOT", 5061, "STABLE") == refused
     assert client.ask("GET", "bar") == ErrorReply(b"MOVED 5061 10.0.0.1:6379")
     assert client.ask("READONLY") == SimpleString(b"OK")
     assert client.ask("GET", "bar") is None
