@@ -261,8 +261,8 @@ def _is_requested(view: ClusterView, journal: Journal) -> bool:
 
 def _planned(spec: ClusterSpec, view: ClusterView, journal: Journal, draft: Draft, now_s: float) -> Journal:
     """Plan the final placement and write down its moves, or say what that waits for."""
-    draft.look_again(WAITING_S)
     if _is_too_early(spec, view, draft):
+        draft.look_again(WAITING_S)
         return journal
     masters = [shard.master for shard in view.shards if shard.master is not None and not shard.is_empty]
     draft.is_planning = True
@@ -282,7 +282,6 @@ def _planned(spec: ClusterSpec, view: ClusterView, journal: Journal, draft: Draf
     if full:
         if is_requested:
             return _answered(view, journal, request, "Refused", full, draft, now_s)
-        draft.is_planning = False
         draft.block(
             Blocker(
                 "NoHeadroom",

@@ -330,22 +330,26 @@ class DataPlane:
                     continue
                 one.steps_left -= 1
                 if one.steps_left <= 0:
-                    self._switch(server, sink, one)
+                    one.state = "success"
+                    self.switch(server, sink, one.slots)
 
-    def _switch(self, server: Server, sink: Server, one: Export) -> None:
-        one.state = "success"
-        moved = {slot: keys for slot, keys in server.table.items() if one.slots >> slot & 1}
+    def is_moving(self) -> bool:
+        return any(one.is_active for server in self.running() for one in server.exports)
+
+    def switch(self, server: Server, sink: Server, slots: Slots) -> None:
+        """The target takes over the slots with their keys, under a new epoch."""
+        moved = {slot: keys for slot, keys in server.table.items() if slots >> slot & 1}
         sink.table.update(moved)
         server.table = {slot: keys for slot, keys in server.table.items() if slot not in moved}
         sink.current_epoch = max(sink.current_epoch, server.current_epoch) + 1
         sink.config_epoch = sink.data_epoch = sink.current_epoch
         sink.offset += 1
         server.offset += 1
-        sink.slots |= one.slots
-        server.slots &= ~one.slots
+        sink.slots |= slots
+        server.slots &= ~slots
         for line in sink.lines.values():
-            line.slots &= ~one.slots
-        server.lines[sink.node_id].slots |= one.slots
+            line.slots &= ~slots
+        server.lines[sink.node_id].slots |= slots
         server.lines[sink.node_id].config_epoch = sink.config_epoch
         server.current_epoch = sink.current_epoch
         self.follow()  # the target's replicas in sync have all of it before it answers for the slots
