@@ -6,8 +6,8 @@ promised, or of a later one; a promise may not be missing, nothing may come back
 expired, nothing may be applied twice. A command whose reply never came may have happened or not.
 
 What counts as promised is decided by the one who writes (`workload.py`): an acknowledgement alone, where
-faults are single kills, else an acknowledgement that replicas have confirmed. `forgive` is for keys whose only
-holders were taken away.
+faults are single kills, else an acknowledgement that replicas have confirmed. `forgive` is for keys whose
+only holders were taken away.
 """
 
 from __future__ import annotations

@@ -17,12 +17,12 @@ from redoubt.resp.replies import ErrorReply, MapReply, Reply
 from tests.sim.ledger import LATEST, Ledger
 from tests.sim.shards import MANAGED, Shards
 from tests.sim.workload import EXPIRY_MS, Hand, contents_of, keys_in
-from tests.sim.world import CLIENT_PORT
+from tests.sim.world import CLIENT_PORT, World
 
 SETTLE_MS_MAX: Final = 60_000
 # Of shard 0 of two or three: a good part of what it has.
 RANGE: Final = (0, 2_000)
-BETWEEN_FAULTS_MS: Final = 5_000
+SLOW_MS_MAX: Final = 60
 TERMINAL: Final = ("success", "failed", "cancelled")
 
 
@@ -34,7 +34,10 @@ class Moving(Shards):
         self.replicas = replicas
         self.ledger = Ledger()
         self.hands: list[Hand] = []
+        # How long after its end a process is started again; None: not at all.
+        self.back_after_ms: int | None = None
         self.invariants.watch_writers()
+        self.world.kill_listeners.append(lambda host: self._killed(host.address))
 
     # Clients.
 
@@ -47,6 +50,11 @@ class Moving(Shards):
             mine = moving[number::hands] + staying[number::hands]
             accounts = [self.ledger.open(key, is_log=place % 3 == 2) for place, key in enumerate(mine)]
             self.hands.append(Hand(self, accounts, self.replicas, trusts_replies))
+
+    def slow_down(self) -> None:
+        """Have the clients write less often: what is interesting has happened."""
+        for hand in self.hands:
+            hand.think_ms_max = SLOW_MS_MAX
 
     def end_work(self) -> None:
         """Let every hand finish what it began."""
@@ -138,10 +146,12 @@ class Moving(Shards):
 
     # Faults.
 
-    def expose(self, address: str) -> None:
-        """Before a kill: forgive the keys of which nobody else in the shard has a copy."""
+    def _killed(self, address: str) -> None:
+        """A process is about to end: forgive the keys of which nobody else in its shard has a copy."""
         if not self.is_running(address):
             return
+        if self.back_after_ms is not None:
+            self.start_later(address, self.back_after_ms)
         cluster = self.cluster(address)
         slots = cluster.topology.myself.slots
         if slots and not any(self._is_copy(other, cluster) for other in self.addresses()):
@@ -155,13 +165,26 @@ class Moving(Shards):
         is_mine = head is not None and head.node_id == master.topology.myself.node_id
         return is_mine and cluster.state.replication.is_synced
 
-    def kill(self, address: str, back_after_ms: int) -> None:
-        """Kill a process that runs, and start it again later."""
-        if not self.is_running(address):
-            return
-        self.expose(address)
-        self.world.kill(address)
-        self.start_later(address, back_after_ms)
+    def kill(self, address: str) -> None:
+        """Kill a process, if it runs."""
+        if self.is_running(address):
+            self.world.kill(address)
+
+    def kill_at_delivery(self, number: int, *addresses: str) -> None:
+        """Kill processes as soon as so many packets more have arrived, anywhere."""
+        last = self.world.deliveries + number
+        pending = list(addresses)
+
+        def watch(world: World) -> None:
+            while pending and world.deliveries >= last:
+                self.kill(pending.pop())
+
+        self.world.watchers.append(watch)
+
+    def kill_at_send(self, number: int, address: str) -> None:
+        """Kill a process in the middle of a turn, before its so many-th write from now on."""
+        host = self.host(address)
+        host.dies_at_send = host.sends + number
 
     def start_later(self, address: str, after_ms: int) -> None:
         def start() -> None:
@@ -256,8 +279,12 @@ def held_keys(cluster: Cluster) -> list[str]:
 
 
 def is_moving(cluster: Cluster) -> bool:
-    """Say whether a node takes part in a move, or drops what one has left behind."""
-    return False
+    """Say whether a node takes part in a move, or removes what one has left behind."""
+    migrations = cluster.migrations
+    is_sure = not cluster.topology.grants and not cluster.routing.held
+    is_clean = not migrations.sweeper.is_busy() and not migrations.dropped
+    is_idle = not migrations.active_exports() and not migrations.active_imports()
+    return not (is_sure and is_clean and is_idle)
 
 
 def _map_of(cluster: Cluster) -> tuple[tuple[str, int], ...]:

@@ -201,6 +201,7 @@ class Shards(Stage):
     def __init__(self, seed: int, shards: int, replicas: int, **config: str) -> None:
         super().__init__(seed, shards)
         self.lease = 1
+        self.is_managed = config.get("await_role", "yes") == "yes"
         for shard in range(shards):
             self.members[shard] = [f"10.0.{shard}.{member + 1}" for member in range(replicas + 1)]
             for address in self.members[shard]:
@@ -214,7 +215,8 @@ class Shards(Stage):
         for shard, (master, *_replicas) in enumerate(self.members):
             last = SLOTS - 1 if shard == self.shards - 1 else (shard + 1) * width - 1
             self.must(master, "CLUSTER", "SET-CONFIG-EPOCH", shard + 1)
-            self.must(master, "REDOUBT", "ROLE", "MASTER", 0, self.lease)
+            if self.is_managed:
+                self.must(master, "REDOUBT", "ROLE", "MASTER", 0, self.lease)
             self.must(master, "CLUSTER", "ADDSLOTSRANGE", shard * width, last)
         first = self.members[0][0]
         for address in self.addresses()[0:]:
@@ -231,7 +233,10 @@ class Shards(Stage):
         )
         for master, *replicas in self.members:
             for replica in replicas:
-                self.must(replica, "REDOUBT", "ROLE", "REPLICA", 0, self.lease, self.node_id(master))
+                if self.is_managed:
+                    self.must(replica, "REDOUBT", "ROLE", "REPLICA", 0, self.lease, self.node_id(master))
+                else:
+                    self.must(replica, "CLUSTER", "REPLICATE", self.node_id(master))
         self.wait_healthy()
 
 

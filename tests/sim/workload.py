@@ -73,6 +73,7 @@ class Hand:
         self.wait = wait
         self.trusts_replies = trusts_replies
         self.is_stopped = False
+        self.think_ms_max = THINK_MS_MAX
         self.errors: list[bytes] = []
         self.count = 0
         self.gap_ms = 0
@@ -222,7 +223,7 @@ class Hand:
             self._is_waiting = True
             self._send(connection, [b"WAIT", b"%d" % self.wait, b"%d" % WAIT_MS])
             return
-        self.world.after(self.world.random.randint(0, THINK_MS_MAX), self._go_on)
+        self.world.after(self.world.random.randint(0, self.think_ms_max), self._go_on)
 
     def _take_wait(self, connection: Connection, reply: Reply) -> None:
         self._is_waiting = False
@@ -230,7 +231,7 @@ class Hand:
             for errand in connection.unconfirmed:
                 errand.account.promise(errand.number)
         connection.unconfirmed = []
-        self.world.after(self.world.random.randint(0, THINK_MS_MAX), self._go_on)
+        self.world.after(self.world.random.randint(0, self.think_ms_max), self._go_on)
 
 
 def contents_of(account: Account, reply: Reply | None) -> Contents:

@@ -116,9 +116,12 @@ class World:
         self.deliveries = 0
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
         self._sequence = 0
+        # The processes that had a turn during the present event: nobody else can have changed.
+        self.turned: dict[str, Host] = {}
         # Called with the world after every event: the invariants that must never break, not even briefly.
         self.watchers: list[Callable[[World], None]] = []
-        # Told of each process that has ended.
+        # Told of each process that is about to end without being asked, and of each that has ended.
+        self.kill_listeners: list[Callable[[Host], None]] = []
         self.exit_listeners: list[Callable[[Host], None]] = []
 
     # -- hosts and faults
@@ -170,6 +173,8 @@ class World:
     def kill(self, address: str) -> None:
         """End the process as SIGKILL does: unflushed replies are gone, sent bytes still arrive."""
         host = self.hosts[address]
+        for listener in self.kill_listeners:
+            listener(host)
         host.node = None
         host.listening = set()
         host.deferred = []
@@ -254,6 +259,7 @@ class World:
                 self.now_ms = end_ms
                 return condition()
             self.now_ms, _, event = heapq.heappop(self._queue)
+            self.turned.clear()
             event()
             for watcher in self.watchers:
                 watcher(self)
@@ -299,6 +305,7 @@ class World:
         node = host.node
         if node is None:
             return
+        self.turned[host.address] = host
         effects = node.take_effects()
         while effects:
             for effect in effects:

@@ -92,6 +92,12 @@ class SlotClaims:
         message.about_slots = owner.slots
         self.bus.send_to(receiver, message, now_ms)
 
+    def tell_heir(self, candidate: ClusterNode, message: Message, now_ms: int) -> None:
+        """Tell a candidate what its dead master owned, if that died before its last claim was heard."""
+        master = candidate.master
+        if master is not None and master.config_epoch > message.config_epoch:
+            self.send_update(candidate, master, now_ms)
+
     def told_update(self, message: Message, now_ms: int) -> None:
         """Take an UPDATE about a known node under a newer epoch, or under one whose slots we do not know."""
         node = self.topology.find(message.about)

@@ -178,6 +178,7 @@ class ClusterEvents(BusHandler):
         elif kind == messages.AUTH_REQUEST:
             # Its last ping may not have reached us since it became a replica; the header says so, too.
             cluster.claims.apply_role(sender, message)
+            cluster.claims.tell_heir(sender, message, now_ms)
             cluster.voter.requested(sender, message, now_ms)
         elif kind == messages.AUTH_ACK:
             cluster.election.voted(sender, message, now_ms)

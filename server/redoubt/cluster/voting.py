@@ -115,7 +115,8 @@ class Voter:
         if now_ms - master.voted_ms < self._pause_ms(candidate, master, message) and master.voted_ms:
             return "voted for a replica of this master a moment ago"
         for node in topology.nodes.values():
-            if node.slots & message.slots and node.config_epoch > message.config_epoch:
+            # A later claim of the dead master itself is the candidate's inheritance.
+            if node is not master and node.slots & message.slots and node.config_epoch > message.config_epoch:
                 return "a claimed slot has an owner under a higher epoch"
         return ""
 
