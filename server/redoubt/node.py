@@ -24,6 +24,7 @@ from redoubt.cluster import (  # noqa: F401 - they register, too
     changes,
     facts,
     migration_commands,
+    migration_facts,
     role_commands,
     slot_stats,
 )
