@@ -45,10 +45,12 @@ class Installed:
         """Apply an object in the namespace that it names."""
         return self.cluster.kubectl("apply", "-f", "-", *options, input=json.dumps(manifest))
 
-    def install_operator(self, chart: Path = OPERATOR_CHART, **values: Any) -> None:
+    def install_operator(
+        self, chart: Path = OPERATOR_CHART, options: tuple[str, ...] = (), **values: Any
+    ) -> None:
         """Install or upgrade the operator's release and wait until it runs."""
         place = ["--namespace", SYSTEM, "--create-namespace", "--wait", "--timeout=90s"]
-        self.helm("upgrade", "--install", "redoubt-operator", str(chart), *place, values=values)
+        self.helm("upgrade", "--install", "redoubt-operator", str(chart), *place, *options, values=values)
 
     def uninstall_operator(self) -> None:
         place = ["--namespace", SYSTEM, "--ignore-not-found", "--wait", "--timeout=60s"]

@@ -40,7 +40,8 @@ def shop(bare: Installed) -> Iterator[str]:
     place = ["--namespace", SHOP, "--create-namespace", "--wait", "--timeout=90s"]
     bare.helm("install", "cache", str(CLUSTER_CHART), *place, values=values)
     yield SHOP
-    bare.install_operator()
+    if not bare.has_operator():
+        bare.install_operator()
     bare.helm("uninstall", "cache", "--namespace", SHOP, "--wait")
     bare.cluster.kubectl("delete", "namespace", SHOP)
 
@@ -108,7 +109,7 @@ def test_upgrade_and_rollback_take_the_crd_with_them_and_restart_no_server(
 
     bare.install_operator(newer(tmp_path))
     assert fields_of_spec(bare) == fields | {"fromTheFuture"}
-    assert images(bare) == {"redoubt-operator:0.2.0"}
+    bare.cluster.wait_until(lambda: images(bare) == {"redoubt-operator:0.2.0"}, 60, "the old pods are gone")
     assert bare.members("cache", shop) == before
 
     bare.helm("rollback", "redoubt-operator", "--namespace", SYSTEM, "--wait", "--timeout=90s")
@@ -155,7 +156,7 @@ def master_of(bare: Installed, namespace: str, shard: int) -> str:
 
 
 def test_an_operator_applied_with_kubectl_becomes_a_release_without_being_replaced(
-    bare: Installed, shop: str
+    bare: Installed, shop: str, tmp_path: Path
 ) -> None:
     bare.uninstall_operator()
     bare.cluster.kubectl("apply", "-k", str(ROOT / "manifests"))
@@ -165,6 +166,9 @@ def test_an_operator_applied_with_kubectl_becomes_a_release_without_being_replac
 
     place = ["--namespace", SYSTEM, "--take-ownership", "--force-conflicts", "--wait", "--timeout=90s"]
     bare.helm("install", "redoubt-operator", str(OPERATOR_CHART), *place)
+    assert bare.cluster.get(*deployed)["metadata"]["uid"] == uid
+    # Fields of the same value belong to kubectl as well, so the first change of each is a conflict.
+    bare.install_operator(newer(tmp_path), ("--force-conflicts",))
     assert bare.cluster.get(*deployed)["metadata"]["uid"] == uid
     bare.wait_ready("cache", shop)
     assert bare.members("cache", shop) == before
@@ -189,7 +193,7 @@ def test_an_operator_of_single_namespaces_needs_no_rights_elsewhere(bare: Instal
         assert not bare.cluster.list("pods", "unwatched")
         for pod in bare.operator_pods():
             log = bare.cluster.kubectl("logs", pod["metadata"]["name"], "-n", SYSTEM)
-            assert "403" not in log and "forbidden" not in log.lower(), log
+            assert "forbidden" not in log.lower(), log
     finally:
         for name in ("watched", "unwatched"):
             bare.cluster.kubectl("delete", "namespace", name, "--wait=false")
