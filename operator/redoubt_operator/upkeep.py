@@ -133,7 +133,10 @@ def _end_back_off(view: ClusterView, shard: Shard, server: Server, draft: Draft)
         because = f"pod {server.pod.name} of a withdrawn revision crashes{ended}"
         draft.do(_delete(server, because), WAITING_S)
         return
-    if last is not None and _ran_well(last) and shard.master is not None:
+    # What halts a roll must stay to be seen; a new pod in its place would run out of memory, too.
+    is_rolling = any(one.pod.revision != view.revision for one in view.servers)
+    is_evidence = last is not None and last.reason == OUT_OF_MEMORY and is_rolling
+    if last is not None and _ran_well(last) and not is_evidence and shard.master is not None:
         because = f"pod {server.pod.name} waits in back-off{ended} while {shard.master.pod.name} serves"
         draft.do(_delete(server, because), WAITING_S)
         return
