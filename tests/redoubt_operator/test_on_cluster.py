@@ -7,23 +7,26 @@ the first boundary of an action is the hardest schedule there is: each life gets
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from devcluster.cluster import DevCluster
+from devcluster.faults import DevclusterFaults
 from redoubt_operator.actions import Action, RaiseLease
 from redoubt_operator.events import Recorder
 from redoubt_operator.execute import Executor
-from redoubt_operator.kube import CLUSTERS, Kube, connect
+from redoubt_operator.kube import CLUSTERS, PODS, Kube, connect
 from redoubt_operator.links import Links
 from redoubt_operator.metrics import Metrics
 from redoubt_operator.monitor import Monitor
@@ -92,10 +95,18 @@ class Boundary:
             raise Killed
 
 
+Goal = Callable[[Kube, Key], Awaitable[bool]]
+
+
 async def life(
-    kubeconfig: Path, key: Key, transitions: int, boundary: Boundary | None, until_s: float
+    kubeconfig: Path,
+    key: Key,
+    transitions: int,
+    boundary: Boundary | None,
+    until_s: float,
+    is_reached: Goal = is_converged,
 ) -> None:
-    """One operator's life: reconcile until everything is in order, or until the boundary ends it."""
+    """One operator's life: reconcile until its goal is reached, or until the boundary ends it."""
     kube = await connect(str(kubeconfig))
     metrics = Metrics()
     links = Links(lambda _: None)
@@ -106,7 +117,7 @@ async def life(
         kube, links, monitor, observer, executor, metrics, lambda: transitions, lambda _: None
     )
     try:
-        while time.monotonic() < until_s and not await is_converged(kube, key):
+        while time.monotonic() < until_s and not await is_reached(kube, key):
             again_after_s = await reconciler.reconcile(key)
             await asyncio.sleep(min(again_after_s or 1.0, 0.5))
     finally:
@@ -126,20 +137,114 @@ def is_cut_short(lived: Coroutine[Any, Any, None]) -> bool:
     return False
 
 
-def test_creation_converges_though_the_operator_dies_at_every_boundary(cluster: DevCluster, key: Key) -> None:
+def cut_lives(cluster: DevCluster, key: Key, first: int, is_reached: Goal) -> list[str]:
+    """Live one short life after the other until one reaches the goal; returns at which actions they ended."""
     until_s = time.monotonic() + CONVERGED_WITHIN_S
     boundaries: list[str] = []
-    for number in range(1, LIVES_MAX):
+    for number in range(first, first + LIVES_MAX):
         boundary = Boundary(number)
-        if not is_cut_short(life(cluster.kubeconfig, key, number, boundary, until_s)):
+        if not is_cut_short(life(cluster.kubeconfig, key, number, boundary, until_s, is_reached)):
             break
         boundaries.append(type(boundary.reached).__name__)
+    return boundaries
+
+
+def test_creation_converges_though_the_operator_dies_at_every_boundary(cluster: DevCluster, key: Key) -> None:
+    boundaries = cut_lives(cluster, key, 1, is_converged)
     assert {"CreatePod", "AssignMaster", "Meet", "AssignReplica"} <= set(boundaries), boundaries
     manifest = json.loads(cluster.kubectl("get", "rdc", key.name, "-n", key.namespace, "-o", "json"))
     assert conditions(manifest)["Ready"] == "True", manifest["status"]["message"]
     assert conditions(manifest)["DataLost"] == "False"
     pods = json.loads(cluster.kubectl("get", "pods", "-n", key.namespace, "-o", "json"))["items"]
     assert len(pods) == 6, "no life created what another had created before"
+
+
+def listed(cluster: DevCluster, key: Key, kinds: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(
+        cluster.kubectl("get", kinds, "-n", key.namespace, "-l", "redoubt.dev/cluster", "-o", "json")
+    )["items"]
+    return found
+
+
+def pod_of(cluster: DevCluster, key: Key, role: str) -> str:
+    """The name of the only pod with this role."""
+    [name] = [
+        pod["metadata"]["name"]
+        for pod in listed(cluster, key, "pods")
+        if pod["metadata"]["labels"]["redoubt.dev/role"] == role
+    ]
+    return str(name)
+
+
+def client(cluster: DevCluster, key: Key, pod: str) -> redis.Redis:
+    """A client of the server in a pod."""
+    ip = cluster.kubectl("get", "pod", pod, "-n", key.namespace, "-o", "jsonpath={.status.podIP}")
+    secret = cluster.kubectl(
+        "get", "secret", f"{key.name}-auth", "-n", key.namespace, "-o", "jsonpath={.data.password}"
+    )
+    return redis.Redis(host=ip, password=base64.b64decode(secret).decode(), socket_timeout=5)
+
+
+def created_with_one_shard(cluster: DevCluster, key: Key) -> None:
+    patch = json.dumps({"spec": {"shards": 1}})
+    cluster.kubectl("patch", "rdc", key.name, "-n", key.namespace, "--type=merge", "-p", patch)
+    until_s = time.monotonic() + CONVERGED_WITHIN_S
+    asyncio.run(life(cluster.kubeconfig, key, 1, None, until_s))
+
+
+def members_are(wanted: Callable[[list[dict[str, Any]]], bool]) -> Goal:
+    """Whether the pods are as wanted, two of them, with the status in order and up to date."""
+
+    async def is_reached(kube: Kube, key: Key) -> bool:
+        manifest = await kube.get(CLUSTERS, key.namespace, key.name)
+        assert manifest is not None
+        pods = await kube.list_objects(PODS, key.namespace, {"redoubt.dev/cluster": key.name})
+        roles = sorted(pod["metadata"]["labels"].get("redoubt.dev/role", "none yet") for pod in pods)
+        is_current = manifest["status"].get("observedGeneration") == manifest["metadata"]["generation"]
+        is_whole = is_current and roles == ["master", "replica"] and wanted(pods)
+        return is_whole and await is_converged(kube, key)
+
+    return is_reached
+
+
+def test_healing_and_a_roll_converge_though_the_operator_dies_at_every_boundary(
+    cluster: DevCluster, key: Key
+) -> None:
+    created_with_one_shard(cluster, key)
+    master, replica = pod_of(cluster, key, "master"), pod_of(cluster, key, "replica")
+    assert client(cluster, key, master).set("canary", "alive")
+    DevclusterFaults(cluster).kill(master, key.namespace)
+
+    def is_replaced(pods: list[dict[str, Any]]) -> bool:
+        roles = {pod["metadata"]["name"]: pod["metadata"]["labels"]["redoubt.dev/role"] for pod in pods}
+        return roles == {replica: "master", master: "replica"}
+
+    healing = cut_lives(cluster, key, 100, members_are(is_replaced))
+    assert "LabelPod" in healing, healing
+    before = {pod["metadata"]["uid"] for pod in listed(cluster, key, "pods")}
+    patch = json.dumps({"spec": {"resources": {"requests": {"cpu": "11m"}}}})
+    cluster.kubectl("patch", "rdc", key.name, "-n", key.namespace, "--type=merge", "-p", patch)
+    rolling = cut_lives(
+        cluster, key, 1000, members_are(lambda pods: not before & {pod["metadata"]["uid"] for pod in pods})
+    )
+    assert {"CreatePod", "DeletePod", "Handover", "Meet", "AssignReplica"} <= set(rolling), rolling
+    assert not before & {pod["metadata"]["uid"] for pod in listed(cluster, key, "pods")}
+    assert client(cluster, key, pod_of(cluster, key, "master")).get("canary") == b"alive"
+    manifest = json.loads(cluster.kubectl("get", "rdc", key.name, "-n", key.namespace, "-o", "json"))
+    assert conditions(manifest)["DataLost"] == "False"
+
+
+def test_lesson_26_a_resource_deleted_without_an_operator_takes_everything_with_it(
+    cluster: DevCluster, key: Key
+) -> None:
+    created_with_one_shard(cluster, key)
+    kinds = "pods,services,configmaps,secrets,pdb"
+    assert {one["kind"] for one in listed(cluster, key, kinds)} >= {"Pod", "Service", "PodDisruptionBudget"}
+    cluster.kubectl("delete", "rdc", key.name, "-n", key.namespace, "--timeout=30s")
+    until_s = time.monotonic() + CONVERGED_WITHIN_S
+    while (left := listed(cluster, key, kinds)) and time.monotonic() < until_s:
+        time.sleep(0.5)
+    assert [f"{one['kind']}/{one['metadata']['name']}" for one in left] == []
 
 
 class Process:
