@@ -306,7 +306,7 @@ class Migrations:
                 self._end_export(job.name, job_state.FAILED, "This node is not a master any more", now_ms)
         for arriving in self.imports.values():
             arriving.follow()
-        self.cluster.routing.release(self.topology.granted())
+        self.cluster.routing.release_all()
         self._forget_finished()
 
     def _promoted(self, now_ms: int) -> None:

@@ -76,6 +76,13 @@ class Routing:
                 serves[slot] = 0
         self.serves = serves
 
+    def release_all(self) -> None:
+        """Hold nothing any more: this node is no master."""
+        if self.held:
+            self.held.clear()
+            self.refresh()
+            self.state.blocking.retry_postponed()
+
     def refusal(self, ctx: Session, row: Row, argv: list[bytes]) -> ErrorReply | NoReply | None:
         """Say why this command may not run here; None: it may; NO_REPLY: it waits."""
         if row.first_key == row.last_key and row.first_key and not row.flags & declare.MOVABLE_KEYS:
