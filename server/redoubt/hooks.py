@@ -226,6 +226,10 @@ class ClusterHook:
         """Return the clock reading at which `tick` is wanted, if sooner than in 100 ms; 0: no wish."""
         return 0
 
+    def link_bytes(self) -> int:
+        """Count what waits to be sent on the streams of the bus (INFO)."""
+        return 0
+
     def holds_history(self) -> bool:
         """Say whether the replication must add nothing of its own: a replica waits for our final offset."""
         return False

@@ -46,6 +46,10 @@ class BusLink(Link):
         self.pongs_received = 0
         self.sent_bytes_now = 0
 
+    def buffered_bytes(self) -> int:
+        """Count what waits to be sent: what is to leave at the end of this turn, and what has not left yet."""
+        return sum([len(piece) for piece in self.out]) + self.unsent_bytes
+
 
 class BusHandler:
     """Receives what the bus has understood. The one implementation is `redoubt.cluster.cluster`."""
@@ -133,6 +137,16 @@ class Bus(LinkOwner):
         for link in self.inbound:
             if link.node is None and now_ms - link.created_ms > STRANGER_IDLE_MS_MAX:
                 self.state.close(link)
+
+    def limit_buffers(self) -> None:
+        """Close the streams whose peer has not taken more than cluster-link-sendbuf-limit; called each tick."""
+        limit = self.state.config.cluster_link_sendbuf_limit
+        if limit:
+            dialled = [node.link for node in self.topology.nodes.values() if node.link is not None]
+            for link in [*dialled, *self.inbound]:
+                if link.unsent_bytes > limit and not link.is_closed:
+                    self.links_over_limit += 1
+                    self.state.close(link)
 
     def bind_inbound(self, link: BusLink, node: ClusterNode) -> None:
         """Remember that a known node speaks on this accepted stream; its older one is closed."""
@@ -271,12 +285,12 @@ class Bus(LinkOwner):
         return node.link
 
     def _push(self, link: BusLink, packet: bytes) -> None:
-        limit = self.state.config.cluster_link_sendbuf_limit
-        if limit and link.unsent_bytes > limit:
-            self.links_over_limit += 1
-            self.state.close(link)
-            return
         self.state.send(link, packet)
+
+    def buffered_bytes(self) -> int:
+        """Count what waits to be sent on all streams."""
+        dialled = [node.link for node in self.topology.nodes.values() if node.link is not None]
+        return sum([link.buffered_bytes() for link in [*dialled, *self.inbound]])
 
     def drop_unsent(self) -> None:
         """Forget what this loop turn wanted to send: what it promised could not be made durable."""

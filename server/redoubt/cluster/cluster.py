@@ -140,6 +140,9 @@ class Cluster(ClusterHook):
     def may_full_sync(self, replid: str, replid2: str, offset: int) -> bool:
         return self.role.may_full_sync(replid, replid2)
 
+    def link_bytes(self) -> int:
+        return self.bus.buffered_bytes()
+
     def holds_history(self) -> bool:
         return self.handover.successor is not None
 
@@ -180,6 +183,7 @@ class Cluster(ClusterHook):
         self.watch.ticked(now_ms)
         self.membership.expire_handshakes(now_ms)
         self.bus.expire_strangers(now_ms)
+        self.bus.limit_buffers()
         self.gossip.tick(now_ms)
         self.failures.watch_silence(now_ms)
         if self.role.is_assigned:

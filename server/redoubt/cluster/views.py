@@ -131,15 +131,16 @@ def links_reply(cluster: Cluster) -> Reply:
 
 
 def _link(node: ClusterNode, link: BusLink, direction: bytes) -> Reply:
-    is_writing = bool(link.out) or link.unsent_bytes > 0
+    buffered_bytes = link.buffered_bytes()
     return MapReply(
         [
             (b"direction", direction),
             (b"node", node.node_id.encode()),
             (b"create-time", link.created_ms),
-            (b"events", b"rw" if is_writing else b"r"),
-            (b"send-buffer-allocated", link.unsent_bytes),
-            (b"send-buffer-used", link.unsent_bytes),
+            (b"events", b"rw" if buffered_bytes else b"r"),
+            # What is allocated beyond that is the kernel's.
+            (b"send-buffer-allocated", buffered_bytes),
+            (b"send-buffer-used", buffered_bytes),
         ]
     )
 

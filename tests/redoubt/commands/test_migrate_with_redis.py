@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from redoubt.resp.replies import OK, ErrorReply, SimpleString
+from tests.redoubt.cluster.test_processes import until
 from tests.redoubt.harness import ServerProcess, redis_process, server_process
 
 pytestmark = pytest.mark.process
@@ -159,3 +160,25 @@ def test_a_stopped_target_blocks_only_who_asked(servers: Servers) -> None:
         target.process.send_signal(18)
     assert other.ask("GET", "k") == b"w"
     assert at.ask("PING") == SimpleString(b"PONG")
+
+
+@pytest.mark.parametrize(
+    ("master_kind", "replica_kind"), [("ours", "real"), ("real", "ours"), ("ours", "ours")]
+)
+def test_replicas_follow_what_is_restored_and_moved(
+    servers: Servers, master_kind: str, replica_kind: str
+) -> None:
+    master, target = servers.start(master_kind, "--repl-diskless-sync-delay", "0"), servers.start("ours")
+    replica = servers.start(replica_kind, "--replicaof", f"127.0.0.1 {master.port}")
+    at, copy, there = master.connect(), replica.connect(), target.connect()
+    until(lambda: b"master_link_status:up" in copy.ask("INFO", "replication"), "in sync")
+    for key, text in TEXTS.items():
+        there.ask("SET", key, text)
+        assert at.ask("RESTORE", key, 5_000_000, there.ask("DUMP", key), "IDLETIME", 5) == OK
+    assert at.ask("RESTORE", "gone", 1, there.ask("DUMP", "raw"), "ABSTTL") == OK
+    at.ask("WAIT", 1, 5000)
+    assert {key: copy.ask("GET", key) for key in TEXTS} == TEXTS
+    assert [copy.ask("PEXPIRETIME", key) for key in TEXTS] == [at.ask("PEXPIRETIME", key) for key in TEXTS]
+    assert at.ask("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "REPLACE", "KEYS", *TEXTS) == OK
+    at.ask("WAIT", 1, 5000)
+    assert copy.ask("DBSIZE") == at.ask("DBSIZE") == 0
