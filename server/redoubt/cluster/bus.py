@@ -47,7 +47,7 @@ class BusLink(Link):
         self.sent_bytes_now = 0
 
     def buffered_bytes(self) -> int:
-        """Count what waits to be sent: what is to leave at the end of this turn, and what has not left yet."""
+        """Count what waits: what is to leave at the end of this turn, and what has not left yet."""
         return sum([len(piece) for piece in self.out]) + self.unsent_bytes
 
 
@@ -139,7 +139,7 @@ class Bus(LinkOwner):
                 self.state.close(link)
 
     def limit_buffers(self) -> None:
-        """Close the streams whose peer has not taken more than cluster-link-sendbuf-limit; called each tick."""
+        """Close the streams that hold more than cluster-link-sendbuf-limit unsent; called each tick."""
         limit = self.state.config.cluster_link_sendbuf_limit
         if limit:
             dialled = [node.link for node in self.topology.nodes.values() if node.link is not None]
