@@ -297,9 +297,7 @@ class Cluster(ClusterHook):
         if myself.is_replica:
             self.roles.lead()
             self.state.keyspaces[0].flush()
-        self.migrations.leaving(now_ms)
-        topology.grants.clear()
-        topology.takings.clear()
+        self.migrations.reset(now_ms)
         topology.migrating.clear()
         topology.importing.clear()
         topology.set_owners(ALL_SLOTS, None)

@@ -339,6 +339,24 @@ class Migrations:
                 arriving.fail("The target hands over", now_ms)
         self._forget_finished()
 
+    def reset(self, now_ms: int) -> None:
+        """Forget every move: this node leaves its cluster."""
+        self.leaving(now_ms)
+        for job in list(self.jobs):
+            if job.operation == EXPORT and not job.is_finished:
+                self._end_export(job.name, job_state.FAILED, "This node was reset", now_ms)
+        self._forget_grants()
+        self._forget_finished()
+
+    def _forget_grants(self) -> None:
+        topology = self.topology
+        self.outcome.forget()
+        self.cluster.routing.release(topology.granted())
+        if topology.grants or topology.takings:
+            topology.grants.clear()
+            topology.takings.clear()
+            self.cluster.file.mark()
+
     def full_copy_begins(self, now_ms: int) -> None:
         """A replica is about to get a snapshot, which holds nothing of what is arriving."""
         for arriving in list(self.imports.values()):
@@ -352,10 +370,7 @@ class Migrations:
         for arriving in list(self.imports.values()):
             arriving.drop("Full resynchronization occurred", now_ms)
         self._forget_finished()
-        if self.topology.grants or self.topology.takings:
-            self.topology.grants.clear()
-            self.topology.takings.clear()
-            self.cluster.file.mark()
+        self._forget_grants()
 
     # Bookkeeping.
 
@@ -429,6 +444,10 @@ class Migrations:
         topology = self.topology
         for name, grant in list(topology.takings.items()):
             owner = topology.my_master() or topology.myself
+            if self._is_overtaken(grant):
+                del topology.takings[name]
+                self.cluster.file.mark()
+                continue
             if grant.mask & ~owner.slots:
                 continue
             if owner is topology.myself:
@@ -439,6 +458,14 @@ class Migrations:
             del topology.takings[name]
             self._taken_ms.pop(name, None)
             self.cluster.file.mark()
+
+    def _is_overtaken(self, grant: SlotGrant) -> bool:
+        """Say whether all of the slots have gone on to other shards since."""
+        head = self.topology.my_master()
+        owners = [self.topology.owners[slot] for slot in slots_of(grant.mask)]
+        return all(
+            owner is not None and owner is not head and owner.config_epoch > grant.epoch for owner in owners
+        )
 
 
 def grant_words(word: bytes, grant: SlotGrant) -> list[bytes]:

@@ -35,11 +35,11 @@ log = logging.getLogger("redoubt")
 
 DIAL_TIMEOUT_MS: Final = 2_000
 # One slice of the snapshot: less than a millisecond of work, so that no client notices.
-SLICE_KEYS: Final = 64
-SLICE_BYTES: Final = 8 * 1024
+SLICE_KEYS: Final = 128
+SLICE_BYTES: Final = 16 * 1024
 # What may be on its way unacknowledged; the target applies so much at one go at most. 256 KiB of small keys
 # held the clients of an interpreted target for 60-120 ms (bench.slot_moves), and moved no more keys a second.
-WINDOW_BYTES: Final = 32 * 1024
+WINDOW_BYTES: Final = 64 * 1024
 # Changes that wait for a slow target, where client-output-buffer-limit sets no bound for replicas.
 WAITING_BYTES_MAX: Final = 256 * 1024 * 1024
 KEEPALIVE_MS: Final = 1_000

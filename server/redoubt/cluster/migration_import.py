@@ -283,6 +283,8 @@ class Import:
         """Answer what waits for our replicas, keep the stream alive, notice silence."""
         self.hidden.clock_ms = now_ms
         self.hidden.release(BUCKETS_RELEASED)
+        if self.hidden.key_count:
+            self.hidden.measure()
         if self.is_committed:
             self._take_if_so(now_ms)
             return
@@ -308,8 +310,11 @@ class Import:
     def follow(self) -> None:
         """Become a replica's half: we are no master any more, and learn the end from the one who is."""
         self._leave_session()
-        if not self.is_committed:
-            self.job.enter(job_state.FOLLOWING, self.state.now_ms)
+        now_ms = self.state.now_ms
+        if self.is_committed:
+            self.job.finish(job_state.FAILED, "A failover occurred during slot import", now_ms)
+        else:
+            self.job.enter(job_state.FOLLOWING, now_ms)
 
     def fail(self, message: str, now_ms: int, how: str = job_state.FAILED) -> None:
         """Drop what has arrived, here and on our replicas."""

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("redoubt")
 
 ASK_EVERY_MS: Final = 300
+# While clients wait, the map is looked at this often.
+LOOK_MS: Final = 5
 # Commands on granted slots wait this long; then they are refused.
 PATIENCE_MS: Final = 500
 # A target that was frozen obeys no grant that is older than this; another one may not answer for it before.
@@ -78,7 +80,9 @@ class Outcome(Inquirer):
 
     def next_tick_ms(self) -> int:
         """Say when `tick` is wanted sooner than usual; 0: no wish."""
-        return self.state.now_ms + 5 if self.topology.grants else 0
+        now_ms = self.state.now_ms
+        is_new = any(now_ms - opened.since_ms < PATIENCE_MS for opened in self._open.values())
+        return now_ms + LOOK_MS if is_new else 0
 
     def taken(self, name: str, owner_id: str, epoch: int, now_ms: int) -> None:
         """Take note that somebody owns the slots under this epoch, as he says himself."""
@@ -158,6 +162,13 @@ class Outcome(Inquirer):
             self._settle(grant, False, now_ms)
 
     # Settling.
+
+    def forget(self) -> None:
+        """Ask nothing any more: the grants were those of another cluster, or of another copy of the data."""
+        for opened in self._open.values():
+            for inquiry in opened.inquiries:
+                inquiry.abandon()
+        self._open = {}
 
     def _settle(self, grant: SlotGrant, has_arrived: bool, now_ms: int) -> None:
         """End a grant: what we still hold of the slots is a leftover, or ours again."""
