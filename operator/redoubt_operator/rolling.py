@@ -17,6 +17,7 @@ from redoubt_operator.actions import DeletePod
 from redoubt_operator.budgets import allows_eviction, refused_for_s
 from redoubt_operator.draft import SOON_S, WAITING_S, Blocker, Draft
 from redoubt_operator.heirs import best_heir, hand_over, in_step, why_not_in_step
+from redoubt_operator.observation import Role
 from redoubt_operator.replicas import is_outdated, members_wanted, must_move
 from redoubt_operator.spec import ClusterSpec
 from redoubt_operator.upkeep import STUCK_S, crash_reason, stuck_reason
@@ -169,7 +170,7 @@ def _in_turn(
         if any(not is_outdated(view, one) for one in view.servers):
             draft.look_again(SOON_S)
             return [shard for shard in begun if len(in_step(shard)) < len(shard.staying) - 1]
-        return _first(view, outdated)
+        return _first(spec, outdated)
     waiting = [shard for shard in outdated if shard not in begun]
     return [*begun, *waiting][: max(spec.update.shards_at_once, len(begun))]
 
@@ -185,11 +186,20 @@ def _is_proven(view: ClusterView, now_s: float) -> bool:
     return False
 
 
-def _first(view: ClusterView, outdated: list[Shard]) -> list[Shard]:
-    """The shard that goes first: one with a member that is not in step anyway, else the first that can."""
-    able = [shard for shard in outdated if shard.is_complete and shard.master is not None]
-    impaired = [shard for shard in able if len(in_step(shard)) < len(shard.staying) - 1]
-    lost = [
-        shard for shard in outdated if any(one.fate in (Fate.DEAD, Fate.STARTING) for one in shard.staying)
+def _first(spec: ClusterSpec, outdated: list[Shard]) -> list[Shard]:
+    """The shard that goes first: the one in which a member comes or goes already, else the first that can."""
+    changing = [
+        shard
+        for shard in outdated
+        if len(shard.staying) < spec.members_per_shard or len(shard.staying) < len(shard.servers)
     ]
-    return [*lost, *impaired, *able][:1]
+    unsynced = [shard for shard in outdated if any(_is_unsynced(one) for one in shard.staying)]
+    able = [shard for shard in outdated if shard.is_complete and shard.master is not None]
+    return [*changing, *unsynced, *able][:1]
+
+
+def _is_unsynced(server: Server) -> bool:
+    status = server.status
+    return server.fate is Fate.STARTING or (
+        status is not None and status.role is Role.REPLICA and not status.synced
+    )

@@ -1,4 +1,4 @@
-"""Rolls: their gates, their order, how they halt on a bad pod and go back; approved templates; directives refused.
+"""Rolls: gates and order, how they halt on a bad pod and go back; approved templates; refused directives.
 
 Tests that prove a row of docs/operator-lessons.md carry its number in their name.
 """

@@ -131,7 +131,7 @@ def test_a_paused_cluster_switches_over_when_it_goes_on():
     assert ask(world, "0 later")["result"] == "Done"
 
 
-# --- drains ---------------------------------------------------------------------------------------------------
+# --- drains ------------------------------------------------------------------------------------------
 
 
 def cordon(world, *names):
@@ -208,7 +208,7 @@ def test_without_sight_of_nodes_the_status_says_what_drains_rely_on():
     assert "drains rely on the handover" in world.status["notes"][0]
 
 
-# --- evenness -------------------------------------------------------------------------------------------------
+# --- evenness ----------------------------------------------------------------------------------------
 
 
 def gather(world, zone_of_masters):
