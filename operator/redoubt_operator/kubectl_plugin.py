@@ -134,6 +134,8 @@ def draw(screen: Screen, console: Console) -> None:
         console.print(Text(line, style="yellow"))
     if failover := failover_line(status):
         console.print(Text(failover))
+    for line in move_lines(status):
+        console.print(Text(line))
     console.print(_table(screen, status.get("shards") or []))
     pods = [str(member["pod"]) for member in members_of(screen.manifest)]
     silent = [pod for pod in pods if not screen.figures.get(pod)]
@@ -181,6 +183,22 @@ def failover_line(status: Json) -> str:
         f"last failover: shard {last.get('shard')} from {last.get('from', '?')} to {last.get('to', '?')} "
         f"at {last.get('at')}, {last.get('unavailableSeconds')} s without a master"
     )
+
+
+def move_lines(status: Json) -> list[str]:
+    """Return what moves where, and how the last balance on request ended."""
+    lines = []
+    for move in status.get("moves") or []:
+        keys = f", {move['keys']} keys" if "keys" in move else ""
+        failed = f", failed {move['failures']} times: {move.get('message')}" if move.get("failures") else ""
+        lines.append(
+            f"move: {move['count']} slots{keys} from shard {move['from']} to shard {move['to']}: "
+            f"{move['state']}{failed}"
+        )
+    last = status.get("lastRebalance") or {}
+    if last:
+        lines.append(f"rebalance {last.get('request')!r}: {last.get('result')}, {last.get('message')}")
+    return lines
 
 
 COLUMNS: Final = (

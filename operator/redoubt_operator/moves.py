@@ -111,7 +111,7 @@ def print_move(move: Move) -> dict[str, Any]:
 
 
 def progress(moves: Iterable[Move]) -> str:
-    """`moving 1365 slots from shard 0 to shard 3 (2 of 3 moves done)`; empty when there is nothing to move."""
+    """`moving 1365 slots from shard 0 to shard 3 (2 of 3 moves done)`, or an empty text."""
     rows = tuple(moves)
     open_rows = [move for move in rows if not move.is_over]
     if not open_rows:

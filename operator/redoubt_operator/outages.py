@@ -65,6 +65,7 @@ class Outages:
         """Take in a look at the whole cluster made at `now_s`."""
         if isinstance(seen.pods, Unknown):
             return
+        self._drop_drained(seen, seen.pods)
         masters = _serving_masters(seen, seen.pods, now_s)
         for shard in sorted(set(self._serving) | set(masters)):
             found = masters.get(shard)
@@ -72,6 +73,19 @@ class Outages:
                 self._open(shard, now_s)
             else:
                 self._close(shard, found, now_s)
+
+    def _drop_drained(self, seen: Observation, pods: tuple[Pod, ...]) -> None:
+        """A master that has given all its slots to other shards serves nothing, and nothing is out."""
+        by_uid = {pod.uid: seen.member(pod) for pod in pods}
+        for shard, serving in list(self._serving.items()):
+            member = by_uid.get(serving.pod_uid)
+            status = None if member is None or isinstance(member.status, Unknown) else member.status
+            is_idle = status is not None and status.phase is Phase.ASSIGNED and status.role is Role.MASTER
+            if is_idle and status is not None and status.slots == 0 and not status.loading:
+                del self._serving[shard]
+                self._ended.pop(shard, None)
+                if shard in self._outages and self._outages[shard].ended_at_s is None:
+                    del self._outages[shard]
 
     def _open(self, shard: int, now_s: float) -> None:
         lasting = self._outages.get(shard)

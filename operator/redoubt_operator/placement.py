@@ -19,7 +19,7 @@ from redoubt_operator.observation import SlotFigures, SlotRange
 
 SLOTS: Final = 16384
 UNIT: Final = 1 << 20
-"""The weight of an average slot in one part; weights are whole numbers, so that plans are the same everywhere."""
+"""The weight of an average slot in one part. Whole numbers: plans are the same everywhere."""
 
 SLOT_BYTES_MIN: Final = 4096
 SLOT_CPU_US_MIN: Final = 100_000
@@ -196,7 +196,7 @@ class _Placement:
             self._move(slot, lightest)
 
     def _levelling(self, lightest: int) -> int | None:
-        """The slot whose move to the lightest shard narrows a gap most, of the heaviest shard that has one."""
+        """The slot that narrows a gap to the lightest most, of the heaviest shard that has one."""
         for giver in sorted(self.staying, key=lambda shard: (-self.weight[shard], shard)):
             gap = self.weight[giver] - self.weight[lightest]
             fitting = [slot for slot in self.slots[giver] if self.weights[slot] < gap]

@@ -94,7 +94,11 @@ def _seen(view: ClusterView, move: Move, held: Mapping[int, tuple[SlotRange, ...
 
 def _failed(move: Move, last: SlotMigration | None, now_s: float) -> Move:
     failures = move.failures + 1
-    message = f"{last.state}: {last.message}" if last is not None else "the source knows of no such move: it was not reached, or was replaced"
+    message = (
+        f"{last.state}: {last.message}"
+        if last is not None
+        else "the source knows of no such move: it was not reached, or was replaced"
+    )
     pause_s = min(RETRY_MAX_S, RETRY_FIRST_S * 2.0 ** (failures - 1))
     return replace(
         move,

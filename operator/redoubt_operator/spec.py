@@ -331,8 +331,8 @@ class ClusterSpec:
     shards: int = field(
         default=3,
         metadata=_about(
-            "Number of shards; each has one master. It may change at any time: slots move with their keys, and "
-            "a shard goes when it is empty, the highest first.",
+            "Number of shards; each has one master. It may change at any time: slots move with their keys, "
+            "and a shard goes when it is empty, the highest first.",
             minimum=1,
             maximum=SHARDS_MAX,
         ),

@@ -27,21 +27,9 @@ def status_schema() -> Schema:
                 "One word: Creating, Running, Updating, FailingOver, Degraded, Paused or Invalid."
             ),
             "message": _text("One sentence for people."),
-            "currentShards": {
-                "type": "integer",
-                "format": "int32",
-                "description": "Number of shards that have slots, or members although they leave.",
-            },
-            "targetShards": {
-                "type": "integer",
-                "format": "int32",
-                "description": "Number of shards that `moves` lead to.",
-            },
-            "moves": {
-                "type": "array",
-                "description": "Slots that move or are to move; one row for each pair of shards.",
-                "items": _move_schema(),
-            },
+            "currentShards": _count("Number of shards that have slots, or members although they leave."),
+            "targetShards": _count("Number of shards that `moves` lead to."),
+            "moves": _moves_schema(),
             "lastRebalance": _last_rebalance_schema(),
             "selector": _text("Label selector of the pods, for the scale subresource."),
             "members": _text("Serving masters / replicas in sync."),
@@ -89,12 +77,12 @@ def status_schema() -> Schema:
     }
 
 
-def _move_schema() -> Schema:
-    return {
+def _moves_schema() -> Schema:
+    row = {
         "type": "object",
         "properties": {
-            "from": {"type": "integer", "format": "int32", "description": "Shard that gives the slots."},
-            "to": {"type": "integer", "format": "int32", "description": "Shard that gets them."},
+            "from": _count("Shard that gives the slots."),
+            "to": _count("Shard that gets them."),
             "slots": _text("The slots."),
             "count": _number("Number of slots."),
             "keys": _number("Keys in them when the move was planned."),
@@ -103,6 +91,11 @@ def _move_schema() -> Schema:
             "message": _text("Why it failed last."),
             "retryAt": _text("When it is begun again."),
         },
+    }
+    return {
+        "type": "array",
+        "description": "Slots that move or are to move; one row for each pair of shards.",
+        "items": row,
     }
 
 
@@ -221,6 +214,10 @@ def _shard_schema() -> Schema:
 
 def _text(description: str) -> Schema:
     return {"type": "string", "description": description}
+
+
+def _count(description: str) -> Schema:
+    return {"type": "integer", "format": "int32", "description": description}
 
 
 def _number(description: str) -> Schema:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from redoubt_operator.moves import Journal, is_planning, read_journal
 from redoubt_operator.observation import (
     Claim,
     ContainerState,
@@ -32,7 +33,6 @@ from redoubt_operator.observation import (
     SlotRange,
     Unknown,
 )
-from redoubt_operator.moves import Journal, is_planning, read_journal
 from redoubt_operator.ownership import Owner, effective_slots, newest_claims, overlap, without
 from redoubt_operator.placement import read_slots, slot_ranges
 from redoubt_operator.pods import revision
@@ -195,9 +195,7 @@ class Shard:
 
     @property
     def master(self) -> Server | None:
-        """The serving master; of two that claim it, the one with the higher config epoch. The master of a shard
-        without slots serves none.
-        """
+        """The serving master, of two the one with the higher config epoch; without slots the idle one."""
         serving = [server for server in self.servers if server.is_serving_master]
         if not serving and self.is_empty:
             serving = [server for server in self.servers if server.is_idle_master]
@@ -254,7 +252,7 @@ class ClusterView:
         return not self.unseen and all(shard.is_complete for shard in self.shards)
 
     def is_moving(self, index: int) -> bool:
-        """Whether slots are to move from or to a shard by the journal, or move from it whoever ordered that."""
+        """Whether slots are to move from or to a shard by the journal, or do so whoever ordered it."""
         if any(index in (move.source, move.target) for move in self.journal.unfinished):
             return True
         statuses = (one.status for one in self.servers if one.shard == index)
@@ -326,7 +324,7 @@ def shards_recorded(status: Mapping[str, Any]) -> int | None:
 def _shard_count(
     spec: ClusterSpec, recorded: int | None, pods: tuple[Pod, ...], claims: tuple[Claim, ...], uid: str
 ) -> int:
-    """Every shard that is wanted, has slots or has a pod. Volumes alone make one where nothing is recorded."""
+    """Every shard that is wanted, has slots or a pod. Volumes alone make one where nothing is recorded."""
     labels = [pod.shard for pod in pods if pod.owner_uid == uid or recorded is None]
     if recorded is None:
         labels += [claim.shard for claim in claims if not claim.is_retired]

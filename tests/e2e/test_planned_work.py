@@ -116,11 +116,12 @@ def test_a_live_directive_restarts_nothing(serving: Deployment) -> None:
     assert {pod["metadata"]["uid"] for pod in serving.pods()} == uids
 
 
-def test_another_number_of_shards_is_refused_with_a_reason(serving: Deployment) -> None:
+def test_another_number_of_shards_is_taken_back_while_it_is_carried_out(serving: Deployment) -> None:
+    uids = {pod["metadata"]["uid"] for pod in serving.pods()}
     serving.apply(shards=4, replicasPerShard=1, resources=RESOURCES)
-    serving.wait_until(lambda: serving.condition("Stalled") == "True", 30, "it says so")
-    blockers = serving.resource()["status"]["blockers"]
-    assert [one["reason"] for one in blockers] == ["ShardsCannotChange"]
-    assert len(serving.pods()) == 6
+    serving.wait_until(lambda: serving.pods_of(3), 30, "the fourth shard has begun")
     serving.apply(shards=3, replicasPerShard=1, resources=RESOURCES)
-    serving.wait_until(lambda: serving.condition("Stalled") == "False", 30, "it is taken back")
+    serving.wait_shards(3, 120)
+    assert {pod["metadata"]["uid"] for pod in serving.pods()} == uids
+    assert serving.condition("DataLost") == "False"
+    assert serving.resource()["status"].get("moves", []) == []

@@ -157,6 +157,11 @@ class DataPlane:
         running = {server.node_id: server for server in self.running()}
         for _ in range(4):
             for server in running.values():
+                knows_all = all(
+                    node_id in server.lines and server.lines[node_id].ip == one.ip
+                    for node_id, one in running.items()
+                    if one is not server
+                )
                 for node_id in list(server.lines):
                     other = running.get(node_id)
                     line = server.lines[node_id]
@@ -167,7 +172,7 @@ class DataPlane:
                         continue
                     mine = other.lines.setdefault(server.node_id, Line(server.ip))
                     mine.ip = server.ip
-                    for known, its in other.lines.items():
+                    for known, its in () if knows_all else other.lines.items():
                         if known in server.forgotten:
                             continue
                         if known != server.node_id and known in running and its.ip == running[known].ip:

@@ -21,12 +21,13 @@ from redoubt_operator.actions import (
     DeleteClaim,
     DeletePod,
     Forget,
+    MigrateSlots,
     RaiseLease,
 )
 from redoubt_operator.observation import PodPhase
 from redoubt_operator.placement import SLOTS
 from redoubt_operator.plan import plan
-from tests.redoubt_operator.data_plane import Host, count
+from tests.redoubt_operator.data_plane import ALL_SLOTS, Host, count
 from tests.redoubt_operator.world import SMALL, World
 
 EXAMPLES = settings(
@@ -69,6 +70,14 @@ class Fault:
                 world.edit(replicasPerShard=self.pick % 3)
             case "image":
                 world.edit(image=f"redoubt-server:{self.pick % 3}")
+            case "shards":
+                world.edit(shards=1 + self.pick % 5)
+            case "moves fail":
+                world.moves_fail = not world.moves_fail
+            case "slow moves":
+                world.move_steps = 1 + self.pick % 4
+            case "rebalance":
+                world.annotate(rebalance=str(self.pick))
             case "write":
                 world.write(10)
 
@@ -82,6 +91,15 @@ FAULTS = st.builds(
         ]
     ),
     st.integers(0, 11),
+)
+
+CHANGES = st.one_of(
+    FAULTS,
+    st.builds(
+        Fault,
+        st.sampled_from(["shards", "shards", "moves fail", "slow moves", "rebalance", "write", "nothing"]),
+        st.integers(0, 11),
+    ),
 )
 
 SPECS = st.fixed_dictionaries(
@@ -100,6 +118,10 @@ class Judge(World):
         match action:
             case AddSlots():
                 self._judge_slots(action)
+            case MigrateSlots():
+                self._judge_move(action)
+            case DeletePod() if "has forgotten" in action.because:
+                self._judge_removal(action)
             case DeletePod():
                 self._judge_delete(action)
             case DeleteClaim():
@@ -118,6 +140,29 @@ class Judge(World):
             shard = next((h.pod.shard for h in self.hosts.values() if h.disk is disk), None)
             shard = next((c.shard for c, other in self.volumes.values() if other is disk), shard)
             assert shard != action.shard or disk.keys == 0, f"slots given anew beside a copy: {action}"
+
+    def _judge_move(self, action: MigrateSlots) -> None:
+        """slots-never-orphaned: slots go to a member of a shard that stays, from another shard's."""
+        source = next(host for host in self.hosts.values() if host.pod.uid == action.target.uid)
+        sinks = [host for host in self.hosts.values() if host.disk.node_id == action.to_node_id]
+        assert sinks and sinks[0].pod.shard != source.pod.shard, action
+        wanted = self._valid_spec().shards
+        assert (sinks[0].pod.shard or 0) < wanted, f"slots go to a shard that leaves: {action}"
+        if (source.pod.shard or 0) >= wanted:
+            silent = [host.pod.name for host in self.hosts.values() if host.is_silent and host.server]
+            assert silent == [], f"scale-in on a partial view: {action}"
+
+    def _judge_removal(self, action: DeletePod) -> None:
+        """scale-in-only-when-empty-and-it-fits: no slot, no key, and nobody gives it any slots."""
+        host = self.hosts.get(action.pod)
+        if host is None:
+            return
+        gone = self.shard(host.pod.shard or 0)
+        for one in gone:
+            assert one.server is None or not (one.server.slots or one.server.keys), f"not empty: {action}"
+        ids = {one.disk.node_id for one in gone}
+        others = [one.server for one in self.hosts.values() if one not in gone and one.server]
+        assert not any(line.slots for one in others for line in map(one.lines.get, ids) if line), action
 
     def _judge_delete(self, action: DeletePod) -> None:
         host = self.hosts.get(action.pod)
@@ -142,6 +187,11 @@ class Judge(World):
         assert master.server.offset >= disk.offset, f"a newer copy was deleted: {action.because}"
 
     def _judge_forget(self, action: Forget) -> None:
+        if "is empty and goes" in action.because:
+            gone = next((one for one in self.hosts.values() if one.disk.node_id == action.node_id), None)
+            if gone is not None and gone.server is not None:
+                assert not gone.server.slots and not gone.server.keys, f"not empty: {action}"
+            return
         ids = {host.disk.node_id for host in self.hosts.values()}
         ids |= {disk.node_id for _, disk in self.volumes.values()}
         assert action.node_id not in ids, f"a member that exists is forgotten: {action}"
@@ -175,6 +225,7 @@ def live_through(world: World, history: list[tuple[Fault, int, bool]]) -> None:
 def recover(world: World) -> None:
     for host in world.hosts.values():
         host.is_silent = False
+    world.moves_fail = False
     world.settle()
 
 
@@ -245,6 +296,49 @@ def test_operator_upgrade_restarts_no_pod(spec, dropped):
     world.lease_transitions += 1
     wanted = plan(world.spec, world.observe(), world.now_s)
     assert {type(action) for action in wanted.actions} <= {ApplyObject, RaiseLease}
+
+
+CHANGING = st.lists(st.tuples(CHANGES, st.integers(0, 12), st.booleans()), max_size=10)
+
+
+@given(spec=SPECS, history=CHANGING)
+@EXAMPLES
+def test_slots_never_orphaned(spec, history):
+    """Also scale-in-only-when-empty-and-it-fits, judged at every action, while the shards change, too."""
+    world = Judge(spec)
+    live_through(world, history)
+    recover(world)
+    wanted = world._valid_spec().shards
+    serving = [host for host in world.hosts.values() if host.server and host.server.is_serving]
+    assert sorted(host.pod.shard for host in serving) == list(range(wanted))
+    assert sum(host.server.slots for host in serving) == ALL_SLOTS, "every slot once"
+    for _ in range(2):
+        again = plan(world.spec, world.observe(), world.now_s)
+        assert (again.actions, again.status) == ((), None), "second-reconcile-writes-nothing"
+        world.now_s += 61
+
+
+@given(spec=SPECS, shards=st.lists(st.integers(1, 6), min_size=1, max_size=4), waits=st.integers(0, 12))
+@EXAMPLES
+def test_scale_in_only_when_empty_and_it_fits(spec, shards, waits):
+    """Without faults no key is lost, however often and however fast people change their mind."""
+    world = Judge(spec)
+    world.converge()
+    world.write(100)
+    before = keys_of(world)
+    for number in shards:
+        world.edit(shards=number)
+        for _ in range(waits):
+            world.reconcile()
+            world.step()
+    world.converge(rounds=200)
+    assert {host.pod.shard for host in world.hosts.values()} == set(range(shards[-1]))
+    assert keys_of(world) == before
+    assert world.condition("DataLost") == "False"
+
+
+def keys_of(world: World) -> int:
+    return sum(host.server.keys for host in world.hosts.values() if host.server and host.server.is_serving)
 
 
 @given(spec=SPECS, images=st.lists(st.integers(0, 2), min_size=1, max_size=3))

@@ -187,7 +187,7 @@ def test_moves_that_work_against_the_new_number_are_cancelled():
     world = running()
     world.move_steps = 10**6
     world.edit(shards=4)
-    until(world, lambda: world.plane.is_moving())
+    until(world, world.plane.is_moving)
     world.edit(shards=3)
     world.reconcile()
     assert {one.shard for one in world.log if isinstance(one, CancelMoves)} <= {0, 1, 2}
@@ -202,7 +202,7 @@ def test_draining_is_cancelled_when_the_shard_shall_stay():
     world = running({"shards": 4})
     world.move_steps = 10**6
     world.edit(shards=3)
-    until(world, lambda: world.plane.is_moving())
+    until(world, world.plane.is_moving)
     world.edit(shards=4)
     world.reconcile()
     assert {one.shard for one in world.log if isinstance(one, CancelMoves)} == {3}
@@ -215,7 +215,7 @@ def test_moves_between_shards_that_stay_go_on():
     world = running()
     world.move_steps = 6
     world.edit(shards=5)
-    until(world, lambda: world.plane.is_moving())
+    until(world, world.plane.is_moving)
     world.edit(shards=6)
     world.converge(120)
     assert [one for one in world.log if isinstance(one, CancelMoves)] == []
@@ -269,7 +269,7 @@ def test_lesson_07_a_master_killed_during_its_move_leaves_no_slot_behind(victim,
     world = running({"replicasPerShard": replicas, **VOLUME})
     world.move_steps = 3
     world.edit(shards=4)
-    until(world, lambda: world.plane.is_moving())
+    until(world, world.plane.is_moving)
     for shard in {"source": [0], "target": [3], "both": [0, 3]}[victim]:
         leader = next(one for one in world.shard(shard) if one.server and one.server.leads)
         world.kill(leader.pod.name)
@@ -282,7 +282,7 @@ def test_the_slots_that_people_moved_elsewhere_are_left_where_they_are():
     world = running()
     world.move_steps = 10**6
     world.edit(shards=4, update={"movesAtOnce": 1})
-    until(world, lambda: world.plane.is_moving())
+    until(world, world.plane.is_moving)
     waiting = next(row for row in world.status["moves"] if row["state"] == "Waiting")
     source, other = world.master(waiting["from"]).server, world.master(0).server
     moved = source.slots & -source.slots
@@ -328,8 +328,9 @@ def test_lesson_05_scale_in_without_headroom_is_refused_with_numbers():
     for _ in range(6):
         world.reconcile()
         world.step()
-    assert "demo-0-0 holds 500.0 MiB and would get 1500.0 MiB more: 2000.0 MiB of at most" in (
-        blockers(world)["NoHeadroom"]
+    assert (
+        "demo-0-0 holds 500.0 MiB and would get 1500.0 MiB more: 2000.0 MiB of at most"
+        in (blockers(world)["NoHeadroom"])
     )
     assert [one for one in world.log if isinstance(one, MigrateSlots)] == []
     assert (world.condition("Stalled"), world.condition("Ready")) == ("True", "True")

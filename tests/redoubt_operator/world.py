@@ -282,9 +282,9 @@ class World:
             case do.CreatePod(manifest=manifest):
                 self._create_pod(manifest)
             case do.DeletePod(pod=name, uid=uid, is_within_budget=True):
-                if name in self.hosts and self.hosts[name].pod.uid == uid:
-                    if not self.evict_within_budget(name):
-                        raise Refusal("429")
+                is_there = name in self.hosts and self.hosts[name].pod.uid == uid
+                if is_there and not self.evict_within_budget(name):
+                    raise Refusal("429")
             case do.DeletePod(pod=name, uid=uid, grace_period_s=grace):
                 if name in self.hosts and self.hosts[name].pod.uid == uid:
                     self.delete(name, is_forced=grace == 0)
