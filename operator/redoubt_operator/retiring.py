@@ -79,7 +79,9 @@ def _why_not_drained(server: Server) -> str:
     if status is None:
         return f"pod {name} does not answer"
     mine = server.knows(server.node_id)
-    if status.slots or status.boot_slots or (mine is not None and (mine.slots or mine.open_slots)):
+    # What nodes.conf said at the start counts only until the member has its role: it stays in the answers.
+    booted = status.boot_slots if status.phase is not Phase.ASSIGNED else 0
+    if status.slots or booted or (mine is not None and (mine.slots or mine.open_slots)):
         return f"pod {name} says that it has slots"
     if status.exports or status.imports:
         return f"pod {name} still sends or takes slots"
