@@ -97,6 +97,17 @@ def test_cost_is_counted_only_where_it_is_wanted_and_for_the_slot_of_the_key() -
     assert set(stats(client, "SLOTSRANGE", BAR, BAR)[BAR]) == {"key-count", "memory-bytes"}
 
 
+def test_cpu_time_is_that_of_every_command_of_the_slot() -> None:
+    client = served(ALONE, "--cluster-slot-stats-enabled", "yes")
+    readings = iter(range(0, 10**6, 7))
+    client.harness.node.dispatcher.clock_us = lambda: next(readings)
+    for _ in range(5):
+        client.ask("SET", "bar", "x")
+    client.ask("GET", "foo")
+    found = stats(client, "ORDERBY", "cpu-usec", "LIMIT", 3)
+    assert [(slot, row["cpu-usec"]) for slot, row in found.items()] == [(BAR, 35), (FOO, 7), (0, 0)]
+
+
 def test_the_size_of_a_command_is_that_on_the_wire() -> None:
     for argv in ([b"PING"], [b"SET", b"k" * 10, b"v" * 12345], [b""] * 100):
         assert command_bytes(argv) == len(encode_command(argv))
