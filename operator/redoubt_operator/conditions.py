@@ -108,7 +108,7 @@ def judge(
     ready = _ready(covered, replication)
     return (
         ready,
-        # kstatus takes the first of these two that is true, and what waits for a person will not come by waiting.
+        # kstatus takes the first of these two that is true, and waiting does not help who waits for a person.
         _stalled(draft),
         _reconciling(spec, view, draft, differences, ready),
         covered,

@@ -1,9 +1,9 @@
 """The files that follow from the resource's fields: `python -m redoubt_operator.generated` writes them all.
 
-    manifests/crd.yaml, charts/redoubt-operator/files/crd.yaml   the CRD
-    charts/redoubt-operator/files/rules.yaml                     what the operator may do, of manifests/rbac.yaml
-    charts/redoubt-cluster/values.schema.json                    the spec as the schema of a chart's values
-    docs/api.md                                                  the page of every field
+    manifests/crd.yaml, charts/redoubt-operator/files/crd.yaml  the CRD
+    charts/redoubt-operator/files/rules.yaml   what the operator may do, from manifests/rbac.yaml
+    charts/redoubt-cluster/values.schema.json  the spec as the schema of a chart's values
+    docs/api.md                                the page of every field
 
 A field is written down once, in spec.py. tests/charts holds the files equal to what this module renders. The
 schema of a chart knows neither CEL rules nor Kubernetes' own keywords: these are left out, and the API server

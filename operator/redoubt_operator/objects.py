@@ -124,8 +124,8 @@ def claim(spec: ClusterSpec, meta: ClusterMeta, shard: int, serial: int) -> Mani
         {"spec": wanted},
     )
     label_member(manifest, shard, serial)
-    # By this label Argo CD before version 3 knows what belongs to an application. A volume without an owner that
-    # carried the name of one would be deleted by it, with its data.
+    # By this label Argo CD before version 3 knows what belongs to an application. A volume without an owner
+    # that carried the name of one would be deleted by it, with its data.
     del manifest["metadata"]["labels"][names.LABEL_INSTANCE]
     if spec.storage.reclaim is Reclaim.RETAIN:
         del manifest["metadata"]["ownerReferences"]
