@@ -1,8 +1,8 @@
 """The invariants of planned work over generated histories: drains, zones, bad images, reverts, switchovers.
 
 The same names as in ARCHITECTURE and the same judge as test_plan_properties.py, who judges each action by
-what is true at its moment. On top, drains evict what the budgets let go, at any time and several at once, and no
-shard may ever be left without a member that is in sync.
+what is true at its moment. On top, drains evict what the budgets let go, at any time and several at once, and
+no shard may ever be left without a member that is in sync.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def live_through(world: Planned, history: list[tuple[Work, int, int]]) -> int:
 @given(spec=SPECS, history=HISTORIES)
 @EXAMPLES
 def test_planned_work_in_any_order_loses_no_key_and_comes_to_an_end(spec, history):
-    """Also one-member-of-a-shard-down-at-a-time and no-master-restarted-before-switchover, at every action."""
+    """Also one-member-of-a-shard-down-at-a-time, no-master-restarted-before-switchover, at every action."""
     world = Planned(spec)
     written = live_through(world, history)
     assert keys(world) == [written] * spec["shards"]
