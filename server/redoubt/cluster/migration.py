@@ -136,6 +136,32 @@ class Migrations:
         self._forget_finished()
         return cancelled
 
+    def reserve_epoch(self, floor: int) -> int:
+        """Choose a config epoch above all that is known, and tell our replicas before we serve under it.
+
+        We might be killed when nobody else has heard of it. A successor that was elected under a lower one
+        could not replace us: our own nodes.conf would deny it.
+        """
+        topology = self.topology
+        epoch = max(topology.config_epoch_max(), floor) + 1
+        topology.current_epoch = epoch
+        self.cluster.file.mark()
+        replication = self.state.replication
+        if replication.is_feeding:
+            replication.feed(0, [b"CLUSTER", b"SYNCSLOTS", b"EPOCH", b"%d" % epoch])
+            replication.ask_for_acknowledgements()
+        return epoch
+
+    def is_free(self, epoch: int) -> bool:
+        """Say whether no node has come to a reserved epoch, or past it, meanwhile."""
+        return all(node.config_epoch < epoch for node in self.topology.nodes.values())
+
+    def heard_epoch(self, epoch: int) -> None:
+        """As a replica: our master is about to serve under this epoch."""
+        if epoch > self.topology.current_epoch:
+            self.topology.current_epoch = epoch
+            self.cluster.file.mark()
+
     def tell_settled(self, name: str, has_arrived: bool) -> None:
         """Tell our replicas that a grant is over: carried out, or void."""
         replication = self.state.replication
@@ -193,15 +219,12 @@ class Migrations:
         self.imports[name] = arriving
         return arriving
 
-    def take_slots(self, arriving: Import, now_ms: int) -> None:
+    def take_slots(self, arriving: Import, epoch: int, now_ms: int) -> None:
         """Become the owner of slots that are granted to us."""
         topology = self.topology
         name = arriving.job.name
-        grant = topology.takings.get(name)
-        epoch_seen = grant.epoch if grant is not None else 0
-        topology.current_epoch = max(topology.config_epoch_max(), epoch_seen) + 1
         topology.set_owners(arriving.job.mask, topology.myself)
-        self.cluster.claims.take_epoch(topology.current_epoch)
+        self.cluster.claims.take_epoch(epoch)
         self.cluster.gossip.announce(now_ms)
         self._taken_ms[name] = now_ms
         arriving.say(b"TAKEN", b"%d" % topology.myself.config_epoch)

@@ -284,6 +284,9 @@ def _heard_from_master(cluster: Cluster, word: bytes, argv: list[bytes], now_ms:
         if name not in migrations.imports:
             migrations.import_slots(name, argv[4].decode("latin-1"), mask_of_words(argv[8:]), None, now_ms)
         return
+    if word == b"EPOCH":
+        migrations.heard_epoch(integer(argv[3]))
+        return
     name = argv[3].decode("latin-1")
     if word in (b"KEYS", b"STREAM"):
         arriving = migrations.imports.get(name)

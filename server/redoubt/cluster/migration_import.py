@@ -84,6 +84,9 @@ class Import:
         self._ready_ms = 0
         self._commit_offset = 0
         self._commit_ms = 0
+        # The epoch under which we shall own the slots, and since when our replicas have been told of it.
+        self._epoch = 0
+        self._told_ms = 0
         # Since when a grant that is old waits for an answer of the source's shard; 0: it is new.
         self._verified_since_ms = 0
         self._spoke_ms = self.state.now_ms
@@ -197,14 +200,18 @@ class Import:
             self.fail("The grant came too late", now_ms)
             return
         self.job.enter(job_state.GRANTED, now_ms)
-        replication = self.state.replication
         self.install(epoch)
         words = [self.job.source_id.encode(), self.job.target_id.encode(), b"%d" % epoch]
         self._tell_replicas(b"COMMIT", [*words, *range_words(self.job.mask)])
-        self._commit_offset = replication.offset
         self._commit_ms = now_ms
-        replication.ask_for_acknowledgements()
+        self._reserve_epoch(epoch, now_ms)
         self._take_if_so(now_ms)
+
+    def _reserve_epoch(self, floor: int, now_ms: int) -> None:
+        """Choose our new epoch, and have our replicas know of it before anybody else can."""
+        self._epoch = self.cluster.migrations.reserve_epoch(floor)
+        self._commit_offset = self.state.replication.offset
+        self._told_ms = now_ms
 
     def install(self, epoch: int) -> None:
         """Put the keys among ours, and remember that the slots are granted to this shard."""
@@ -220,14 +227,16 @@ class Import:
     def _take_if_so(self, now_ms: int) -> None:
         """Take the slots as soon as our replicas know of the grant."""
         is_known = self.state.replication.is_acknowledged(self._commit_offset)
-        if not (is_known or now_ms - self._commit_ms >= COMMIT_MS_MAX) or not self._may_switch(now_ms):
+        if not (is_known or now_ms - self._told_ms >= COMMIT_MS_MAX) or not self._may_switch(now_ms):
             return
         if now_ms - self._commit_ms > GRANT_MS_MAX and not self._is_verified(now_ms):
             return
         if self._was_overtaken():
             self._give_back(now_ms)
+        elif self.cluster.migrations.is_free(self._epoch):
+            self.cluster.migrations.take_slots(self, self._epoch, now_ms)
         else:
-            self.cluster.migrations.take_slots(self, now_ms)
+            self._reserve_epoch(self._epoch, now_ms)
 
     def _is_verified(self, now_ms: int) -> bool:
         """Say whether the source's shard has answered since: its header tells of slots taken back.

@@ -48,6 +48,10 @@ class OpenGrant:
         self.inquiries: list[Inquiry] = []
         # Masters that may have the slots and say that they know nothing of them.
         self.denials: set[str] = set()
+        # The epoch under which the slots are taken back, as soon as our replicas know of it; 0: not decided.
+        self.epoch = 0
+        self.epoch_offset = 0
+        self.epoch_told_ms = 0
 
 
 class Outcome(Inquirer):
@@ -72,6 +76,9 @@ class Outcome(Inquirer):
                 self._settle(grant, True, now_ms)
                 continue
             opened = self._opened(grant, now_ms)
+            if opened.epoch:
+                self._take_back_if_so(grant, opened, now_ms)
+                continue
             if not opened.is_refusing and now_ms - opened.since_ms >= PATIENCE_MS:
                 opened.is_refusing = True
                 self.cluster.routing.hold(grant.mask, HELD_REFUSED)
@@ -81,7 +88,7 @@ class Outcome(Inquirer):
     def next_tick_ms(self) -> int:
         """Say when `tick` is wanted sooner than usual; 0: no wish."""
         now_ms = self.state.now_ms
-        is_new = any(now_ms - opened.since_ms < PATIENCE_MS for opened in self._open.values())
+        is_new = any(now_ms - opened.since_ms < PATIENCE_MS or opened.epoch for opened in self._open.values())
         return now_ms + LOOK_MS if is_new else 0
 
     def taken(self, name: str, owner_id: str, epoch: int, now_ms: int) -> None:
@@ -158,8 +165,24 @@ class Outcome(Inquirer):
         if node_id != grant.target_id and now_ms - opened.since_ms < GRANT_MS_MAX:
             return
         opened.denials.add(node_id)
-        if all(node.node_id in opened.denials for node in holders) and not self.has_arrived(grant):
+        if all(node.node_id in opened.denials for node in holders) and not opened.epoch:
+            self._reserve_epoch(grant, opened, now_ms)
+            self._take_back_if_so(grant, opened, now_ms)
+
+    def _reserve_epoch(self, grant: SlotGrant, opened: OpenGrant, now_ms: int) -> None:
+        opened.epoch = self.cluster.migrations.reserve_epoch(grant.epoch)
+        opened.epoch_offset = self.state.replication.offset
+        opened.epoch_told_ms = now_ms
+
+    def _take_back_if_so(self, grant: SlotGrant, opened: OpenGrant, now_ms: int) -> None:
+        """Take the slots back as soon as our replicas know under which epoch."""
+        is_known = self.state.replication.is_acknowledged(opened.epoch_offset)
+        if not is_known and now_ms - opened.epoch_told_ms < PATIENCE_MS:
+            return
+        if self.cluster.migrations.is_free(opened.epoch):
             self._settle(grant, False, now_ms)
+        else:
+            self._reserve_epoch(grant, opened, now_ms)
 
     # Settling.
 
@@ -174,19 +197,19 @@ class Outcome(Inquirer):
         """End a grant: what we still hold of the slots is a leftover, or ours again."""
         del self.topology.grants[grant.name]
         opened = self._open.pop(grant.name, None)
+        epoch = 0 if opened is None else opened.epoch
         if opened is not None:
             for inquiry in opened.inquiries:
                 inquiry.abandon()
         if not has_arrived:
-            self._take_back(grant, now_ms)
+            self._take_back(grant, epoch, now_ms)
         self.cluster.file.mark(is_urgent=True)
         self.cluster.routing.release(grant.mask)
         self.cluster.migrations.settled(grant, has_arrived, now_ms)
 
-    def _take_back(self, grant: SlotGrant, now_ms: int) -> None:
+    def _take_back(self, grant: SlotGrant, epoch: int, now_ms: int) -> None:
         log.warning("Slot migration %s: the target does not know the slots, taking them back.", grant.name)
         topology = self.topology
         topology.set_owners(grant.mask, topology.myself)
-        topology.current_epoch = topology.config_epoch_max() + 1
-        self.cluster.claims.take_epoch(topology.current_epoch)
+        self.cluster.claims.take_epoch(epoch)
         self.cluster.gossip.announce(now_ms)
