@@ -112,7 +112,7 @@ def test_a_spec_that_changes_back_in_mid_move_cancels_the_move_cleanly(deploymen
     deployment.apply(shards=3, replicasPerShard=1, resources=ROOMY)
     deployment.wait_ready()
     deployment.wait_synced()
-    dataset = load(deployment, 100_000)
+    dataset = load(deployment, 60_000)
     with clients(deployment, "back") as working:
         deployment.apply(shards=4, replicasPerShard=1, resources=ROOMY)
         deployment.wait_until(lambda: deployment.resource()["status"].get("moves"), 60, "slots move")
