@@ -252,6 +252,17 @@ class CancelMoves:
 
 
 @dataclass(frozen=True, slots=True)
+class CloseSlot:
+    """CLUSTER SETSLOT STABLE; before it MIGRATE of the keys that had gone ahead, back to the slot's owner."""
+
+    target: Target
+    slot: int
+    owner: Target | None  # None where no key can have gone ahead
+    because: str
+    shard: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SetConfig:
     """CONFIG SET of directives that can change live, all in one command."""
 
@@ -295,6 +306,7 @@ Action: TypeAlias = (
     | Handover
     | MigrateSlots
     | CancelMoves
+    | CloseSlot
     | SetConfig
     | RecordEvent
 )

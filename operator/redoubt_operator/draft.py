@@ -44,6 +44,7 @@ class Draft:
     switchover: Mapping[str, Any] | None = None  # status.lastSwitchover, when it changes
     journal: Journal | None = None  # of slot moves, as it shall be written; None: as it was
     retiring: set[int] = field(default_factory=set)  # shards found empty that go; only asked for membership
+    open_slots: tuple[Mapping[str, Any], ...] = ()  # status.openSlots
     is_planning: bool = False  # the next look shall ask what the slots hold
     again_after_s: float | None = None
 

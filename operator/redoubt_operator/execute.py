@@ -30,6 +30,7 @@ from redoubt_operator.actions import (
     AssignMaster,
     AssignReplica,
     CancelMoves,
+    CloseSlot,
     CreateClaim,
     CreatePod,
     CreateSecret,
@@ -53,7 +54,7 @@ from redoubt_operator.actions import (
 )
 from redoubt_operator.events import Recorder
 from redoubt_operator.kube import BUDGETS, CLAIMS, PODS, ApiError, Kube
-from redoubt_operator.links import Address, LinkError, Links, Refused, connect
+from redoubt_operator.links import Address, Link, LinkError, Links, Refused, connect
 from redoubt_operator.metrics import Metrics
 from redoubt_operator.names import PORT_CLIENT, SECRET_KEY
 from redoubt_operator.observation import ClusterMeta, Manifest, Observation, Unknown
@@ -67,6 +68,10 @@ COMMAND_DEADLINE_S: Final = 3.0
 HANDOVER_DEADLINE_S: Final = 20.0
 PASSWORD_BYTES: Final = 24
 # More requests at once would only queue in the API server's share for us.
+# Keys of a slot that was left open go back in parts; what is left goes with the next look.
+KEYS_AT_ONCE: Final = 100
+KEY_BATCHES_MAX: Final = 20
+MIGRATE_TIMEOUT_MS: Final = 2000
 LANES_AT_ONCE_MAX: Final = 32
 
 # Answers that mean: what was asked for holds already.
@@ -86,6 +91,7 @@ _TOLD: Final[Mapping[type[Any], tuple[Literal["Normal", "Warning"], str]]] = {
     Handover: ("Normal", "HandedOver"),
     MigrateSlots: ("Normal", "SlotsMove"),
     CancelMoves: ("Normal", "MovesCancelled"),
+    CloseSlot: ("Warning", "SlotClosed"),
     SetConfig: ("Normal", "ConfigChanged"),
 }
 
@@ -208,6 +214,9 @@ class Executor:
             ):
                 await self._command(action.target, command_of(action), done_already(action))
                 return True
+            case CloseSlot():
+                await self._close_slot(action, look.password)
+                return True
             case Handover():
                 await self._hand_over(action, look.password)
                 return True
@@ -256,6 +265,12 @@ class Executor:
             if not any(text in error.text for text in done):
                 raise
 
+    async def _close_slot(self, action: CloseSlot, password: str) -> None:
+        link = self._links.seen(action.target.uid)
+        if action.owner is not None:
+            await _send_keys_back(link, action.slot, action.owner.ip, password)
+        await link.call("CLUSTER", "SETSLOT", action.slot, "STABLE", deadline_s=COMMAND_DEADLINE_S)
+
     async def _hand_over(self, action: Handover, password: str) -> None:
         # On a connection of its own: it takes as long as the replica needs, and the link must stay free for
         # questions. Asked only if the link shows that the address is still that of the pod that was seen.
@@ -266,6 +281,19 @@ class Executor:
             await link.call("REDOUBT", "HANDOVER", action.to_node_id, deadline_s=HANDOVER_DEADLINE_S)
         finally:
             link.close()
+
+
+async def _send_keys_back(link: Link, slot: int, ip: str, password: str) -> None:
+    """Move the keys of a slot to its owner. Raises Refused while some are left."""
+    for _ in range(KEY_BATCHES_MAX):
+        keys = await link.call("CLUSTER", "GETKEYSINSLOT", slot, KEYS_AT_ONCE)
+        names = [key for key in keys if isinstance(key, bytes)] if isinstance(keys, list) else []
+        if not names:
+            return
+        # Without REPLACE: of a key that both have the owner's is right, and people are told.
+        where: list[str | int] = [ip, PORT_CLIENT, "", 0, MIGRATE_TIMEOUT_MS, "AUTH", password, "KEYS"]
+        await link.call("MIGRATE", *where, *names, deadline_s=COMMAND_DEADLINE_S)
+    raise Refused(f"keys of slot {slot} are still to go back to its owner")
 
 
 ServerAction = (

@@ -232,6 +232,11 @@ class MemberStatus:
     needs: str = ""
     diverged: str = ""
 
+    @property
+    def slots_at_boot(self) -> int:
+        """Slots that nodes.conf gave it, while it waits for its role; afterwards they are history."""
+        return 0 if self.phase is Phase.ASSIGNED else self.boot_slots
+
 
 @dataclass(frozen=True, slots=True)
 class KnownNode:

@@ -30,6 +30,7 @@ from redoubt_operator.live_config import PATIENCE_S, Difference, apply_live
 from redoubt_operator.master_spread import spread_masters
 from redoubt_operator.names import ANNOTATION_PAUSED
 from redoubt_operator.observation import Observation, Unknown
+from redoubt_operator.open_slots import close_slots
 from redoubt_operator.replicas import grow, shrink
 from redoubt_operator.retiring import retire
 from redoubt_operator.rolling import roll
@@ -84,6 +85,7 @@ def _decide(spec: ClusterSpec, view: ClusterView, draft: Draft, now_s: float) ->
     forget(view, draft)
     scale(spec, view, draft, now_s)
     retire(spec, view, draft)
+    close_slots(view, draft, now_s)
     switch_over(view, draft, now_s)
     leave_cordoned_nodes(view, draft)
     for shard in view.shards:

@@ -80,7 +80,7 @@ def _why_not_drained(server: Server) -> str:
         return f"pod {name} does not answer"
     mine = server.knows(server.node_id)
     # What nodes.conf said at the start counts only until the member has its role: it stays in the answers.
-    booted = status.boot_slots if status.phase is not Phase.ASSIGNED else 0
+    booted = status.slots_at_boot if status.phase is not Phase.ASSIGNED else 0
     if status.slots or booted or (mine is not None and (mine.slots or mine.open_slots)):
         return f"pod {name} says that it has slots"
     if status.exports or status.imports:

@@ -27,6 +27,7 @@ from redoubt_operator.headroom import too_full
 from redoubt_operator.moves import Journal, Move, MoveState
 from redoubt_operator.names import ANNOTATION_REBALANCE
 from redoubt_operator.observation import SlotFigures, SlotMigration, SlotRange, Unknown
+from redoubt_operator.open_slots import open_slots
 from redoubt_operator.ownership import common, covers, overlap, without
 from redoubt_operator.placement import SLOTS, moves_of, place, print_slots, slots_in, weigh
 from redoubt_operator.replicas import is_outdated
@@ -212,6 +213,8 @@ def _why_not(spec: ClusterSpec, view: ClusterView, source: Shard, sink: Shard) -
     for shard in (source, sink):
         if shard.master is None or not shard.master.is_staying:
             return f"shard {shard.index} has no master that stays"
+        if open_slots(shard.master):
+            return f"{shard.master.pod.name} has slots open by CLUSTER SETSLOT"
     lacking = _replicas_lacking(spec, sink)
     if lacking:
         return lacking

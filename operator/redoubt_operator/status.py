@@ -85,6 +85,8 @@ def describe(
         status["moves"] = [print_move(move) for move in journal.moves]
     if journal.rebalance is not None:
         status["lastRebalance"] = dict(journal.rebalance)
+    if draft.open_slots:
+        status["openSlots"] = [dict(row) for row in draft.open_slots]
     memory = memory_column(rows)
     if memory:
         status["memory"] = memory

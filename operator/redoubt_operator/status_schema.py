@@ -30,6 +30,7 @@ def status_schema() -> Schema:
             "currentShards": _count("Number of shards that have slots, or members although they leave."),
             "targetShards": _count("Number of shards that `moves` lead to."),
             "moves": _moves_schema(),
+            "openSlots": _open_slots_schema(),
             "lastRebalance": _last_rebalance_schema(),
             "selector": _text("Label selector of the pods, for the scale subresource."),
             "members": _text("Serving masters / replicas in sync."),
@@ -97,6 +98,18 @@ def _moves_schema() -> Schema:
         "description": "Slots that move or are to move; one row for each pair of shards.",
         "items": row,
     }
+
+
+def _open_slots_schema() -> Schema:
+    row = {
+        "type": "object",
+        "properties": {
+            "pod": _text("Pod of the master that has it open."),
+            "slot": _count("The slot."),
+            "since": _text("When it was first seen open."),
+        },
+    }
+    return {"type": "array", "description": "Slots that CLUSTER SETSLOT left open.", "items": row}
 
 
 def _last_rebalance_schema() -> Schema:

@@ -408,7 +408,7 @@ def _shard(
     owner_ids = sorted(ids, key=lambda one: (-owners[one].config_epoch, one))
     epochs = [owners[one].config_epoch for one in owner_ids]
     statuses = [server.status for server in servers if server.status is not None]
-    epochs += [status.config_epoch for status in statuses if status.slots or status.boot_slots]
+    epochs += [status.config_epoch for status in statuses if status.slots or status.slots_at_boot]
     mounted = {server.pod.claim for server in servers if server.fate is not Fate.LOST}
     return Shard(
         index=index,
@@ -430,7 +430,7 @@ def _shard(
             recorded
             or (slots and not is_founding)
             or owner_ids
-            or any(status.boot_slots for status in statuses)
+            or any(status.slots_at_boot for status in statuses)
         ),
         loss_recorded=bool(row.get("dataLost")),
         losses_told=tuple(one["pod"] for one in row.get("members", ()) if one.get("resumedEmpty")),

@@ -92,6 +92,7 @@ class Server:
     data_epoch: int = 0
     offset: int = 0
     table: dict[int, int] = field(default_factory=dict)
+    open_slots: dict[int, str] = field(default_factory=dict)  # by slot: `->-id` or `-<-id` as printed
     forgotten: set[str] = field(default_factory=set)  # ids that gossip does not bring back for a minute
     exports: list[Export] = field(default_factory=list)  # newest last
     synced: bool = False
@@ -103,6 +104,11 @@ class Server:
     @property
     def keys(self) -> int:
         return sum(self.table.values())
+
+    @property
+    def claimed(self) -> Slots:
+        """What it serves, or what its nodes.conf says while it waits for its role."""
+        return self.slots if self.phase is Phase.ASSIGNED else self.boot_slots
 
     @property
     def leads(self) -> bool:
@@ -142,7 +148,7 @@ class DataPlane:
             server.current_epoch,
         )
         disk.lease, disk.master_id = server.lease, server.master_id
-        disk.slots = server.slots or server.boot_slots
+        disk.slots = server.claimed
         disk.lines = {one: replace(line) for one, line in server.lines.items()}
         disk.data_epoch, disk.offset, disk.table = server.data_epoch, server.offset, dict(server.table)
 
@@ -198,11 +204,11 @@ class DataPlane:
             elif node_id != other.node_id:  # a claim under the same epoch does not win
                 won &= ~one.slots
         line.slots = won
-        lost = (server.slots | server.boot_slots) & other.slots
+        lost = server.claimed & other.slots
         if lost and other.config_epoch > server.config_epoch:
             server.slots &= ~lost
             server.boot_slots &= ~lost
-            if not server.slots and not server.boot_slots:
+            if not server.claimed:
                 server.phase, server.role, server.master_id = Phase.ASSIGNED, Role.REPLICA, other.node_id
                 server.synced = False
         follows_loser = server.role is Role.REPLICA and server.master_id in server.lines
@@ -268,7 +274,7 @@ class DataPlane:
     def assign_master(self, server: Server, action: do.AssignMaster) -> None:
         if server.is_serving:
             return
-        taken = server.slots or server.boot_slots
+        taken = server.claimed
         if server.master_id in server.lines:
             taken = taken or server.lines[server.master_id].slots
         self._check_fence(server, action.config_epoch_seen, action.lease_transitions, taken)
@@ -376,9 +382,7 @@ class DataPlane:
         if old is None or not old.slots:
             raise Refusal("ERR my master serves no slots")
         owners = {one for one, line in server.lines.items() if line.slots}
-        voters = [
-            one for one in self.running() if one.node_id in owners and (one.is_serving or one.boot_slots)
-        ]
+        voters = [one for one in self.running() if one.node_id in owners and (one.is_serving or one.claimed)]
         if len(voters) > len(owners) // 2:
             self.promote(server)
 

@@ -302,6 +302,16 @@ CHANGING = st.lists(st.tuples(CHANGES, st.integers(0, 12), st.booleans()), max_s
 
 
 @given(spec=SPECS, history=CHANGING)
+@example(
+    spec={**SMALL, "shards": 2, "replicasPerShard": 0, "storage": {"size": "1Gi"}},
+    history=[  # masters that were restarted give all their slots away
+        (Fault("kill", 1), 0, True),
+        (Fault("kill", 0), 0, False),
+        (Fault("shards", 9), 0, True),
+        (Fault("kill", 0), 9, False),
+        (Fault("shards", 0), 0, False),
+    ],
+)
 @EXAMPLES
 def test_slots_never_orphaned(spec, history):
     """Also scale-in-only-when-empty-and-it-fits, judged at every action, while the shards change, too."""

@@ -8,6 +8,7 @@ from redoubt_operator.actions import (
     AddSlots,
     AssignMaster,
     CancelMoves,
+    CloseSlot,
     CreatePod,
     DeleteClaim,
     DeletePod,
@@ -370,6 +371,16 @@ def test_lesson_06_a_shard_that_crashes_is_not_taken_for_one_that_goes():
     assert [one for one in world.log if isinstance(one, DeletePod | Forget | MigrateSlots)] == []
 
 
+def test_a_shard_whose_master_was_restarted_in_its_life_can_go():
+    """Servers go on to report the slots that nodes.conf had at their start."""
+    world = running({"shards": 2, "replicasPerShard": 0, **VOLUME})
+    world.kill("demo-1-0")
+    world.converge()
+    assert world.master(1).server.boot_slots
+    scaled(world, 1)
+    assert (is_balanced(world, 1), keys_of(world)) == (True, 200)
+
+
 def test_volumes_of_a_removed_shard_are_kept_and_never_used_again():
     world = running({"shards": 4, **VOLUME})
     scaled(world, 3)
@@ -400,6 +411,51 @@ def test_a_removal_that_has_begun_is_finished_and_the_shard_made_anew():
     world.converge(150)
     assert is_balanced(world, 4)
     assert not old & {host.pod.uid for host in world.shard(3)}
+
+
+# --- slots left open ---------------------------------------------------------------------------------------
+
+
+def leave_open(world: World, slot: int = 7) -> None:
+    """A reshard by hand dies: one of the slot's keys has gone ahead to shard 1."""
+    source, sink = world.master(0).server, world.master(1).server
+    source.open_slots[slot] = f"->-{sink.node_id}"
+    sink.open_slots[slot] = f"-<-{source.node_id}"
+    sink.table[slot] = 1
+
+
+def test_lesson_07_a_slot_left_open_is_closed_with_its_keys():
+    world = running()
+    leave_open(world)
+    before = keys_of(world)
+    world.reconcile()
+    assert [(row["pod"], row["slot"]) for row in world.status["openSlots"]] == [
+        ("demo-0-0", 7),
+        ("demo-1-0", 7),
+    ]
+    world.now_s += 61
+    wanted = world.reconcile()
+    assert [one.target.pod for one in kinds(wanted, CloseSlot)] == ["demo-1-0"], (
+        "who may hold keys comes first"
+    )
+    assert "SlotsOpen" in blockers(world)
+    world.converge()
+    assert "openSlots" not in world.status
+    assert (world.master(0).server.table[7], keys_of(world)) == (1, before)
+    assert [one.target.pod for one in world.log if isinstance(one, CloseSlot)] == ["demo-1-0", "demo-0-0"]
+
+
+def test_people_who_reshard_by_hand_are_left_alone():
+    world = running()
+    for slot in range(5):
+        leave_open(world, slot)
+        world.reconcile()
+        world.now_s += 30
+        wanted = world.reconcile()
+        assert kinds(wanted, CloseSlot) == []
+        for host in (world.master(0), world.master(1)):
+            host.server.open_slots.clear()
+        world.reconcile()
 
 
 # --- together with other work -----------------------------------------------------------------------------

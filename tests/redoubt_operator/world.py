@@ -394,6 +394,12 @@ class World:
                 self.plane.promote(self.plane.by_id(node_id))
             case do.MigrateSlots(slots=slots, to_node_id=node_id):
                 self.plane.migrate_slots(server, mask(slots), node_id, self.move_steps)
+            case do.CloseSlot(slot=slot, owner=owner):
+                if owner is not None:
+                    back = next(one.server for one in self.hosts.values() if one.pod.uid == owner.uid)
+                    assert back is not None
+                    back.table[slot] = back.table.get(slot, 0) + server.table.pop(slot, 0)
+                server.open_slots.pop(slot, None)
             case do.CancelMoves():
                 self.plane.cancel_exports(server)
             case do.SetConfig(directives=pairs):
@@ -499,6 +505,7 @@ class World:
             server.config_epoch,
             True,
             ranges(server.slots),
+            tuple(f"[{slot}{way}]" for slot, way in sorted(server.open_slots.items())),
         )
         lines = tuple(_known(node_id, line) for node_id, line in sorted(server.lines.items()))
         sample: Any = server.sample or Unknown("not scraped", self.now_s)
