@@ -12,7 +12,8 @@ with its replicas nested under its master. The resource's status says what is wh
 the pods themselves, through the API server, and where that is not possible they are those of the status,
 which are up to half a minute old; the last line says which.
 
-Runs on a person's machine with their kubeconfig and rights, and only reads. `Screen` and `draw` are pure.
+`kubectl redoubt switchover NAME SHARD[/POD]` and `rebalance NAME` give orders (orders.py). Runs on a person's
+machine with their kubeconfig and rights; `status` only reads. `Screen` and `draw` are pure.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import argparse
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -29,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from redoubt_operator import orders
 from redoubt_operator.kube import CLUSTERS, NODES, ApiError, Json, Kube, connect
 from redoubt_operator.monitor import EVICTED, HITS, KEYS, LIMIT, MISSES, SERIES, USED, read_series
 from redoubt_operator.names import PORT_METRICS
@@ -54,20 +57,54 @@ EXPECTED: Final = {
 
 def main() -> None:
     """Run `kubectl-redoubt` with the process's arguments."""
-    parser = argparse.ArgumentParser(prog="kubectl redoubt", description="Shows RedoubtClusters to people.")
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    status = verbs.add_parser("status", help="one screen about one cluster")
-    status.add_argument("name", help="name of the RedoubtCluster")
-    status.add_argument("-n", "--namespace", default="default")
-    status.add_argument("--kubeconfig", default=os.environ.get("KUBECONFIG", "~/.kube/config"))
-    chosen = parser.parse_args()
+    chosen = _parser().parse_args()
     try:
+        if chosen.verb != "status":
+            _give(chosen)
+            return
         screen = asyncio.run(look(chosen.kubeconfig, chosen.namespace, chosen.name))
     except ApiError as error:
         sys.exit(f"kubectl redoubt: {error}")
     if screen is None:
         sys.exit(f"kubectl redoubt: there is no RedoubtCluster {chosen.name} in namespace {chosen.namespace}")
     draw(screen, Console())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kubectl redoubt", description="Shows RedoubtClusters to people, and gives their orders."
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    for verb, about in (
+        ("status", "one screen about one cluster"),
+        ("switchover", "give a shard another master, and wait for it"),
+        ("rebalance", "balance the slots by bytes and load, and wait for it"),
+    ):
+        added = verbs.add_parser(verb, help=about, description=about)
+        added.add_argument("name", help="name of the RedoubtCluster")
+        if verb == "switchover":
+            added.add_argument("where", metavar="SHARD[/POD]", help="the shard, and who is to serve it")
+        added.add_argument("-n", "--namespace", default="default")
+        added.add_argument("--kubeconfig", default=os.environ.get("KUBECONFIG", "~/.kube/config"))
+    return parser
+
+
+def _give(chosen: argparse.Namespace) -> None:
+    """Give an order; the exit status says whether it was followed."""
+    token = str(time.time_ns())
+    order = orders.switchover(chosen.where, token) if chosen.verb == "switchover" else orders.rebalance(token)
+
+    async def give() -> orders.Outcome:
+        kube = await connect(chosen.kubeconfig)
+        try:
+            return await orders.give(kube, chosen.namespace, chosen.name, order)
+        finally:
+            await kube.close()
+
+    outcome = asyncio.run(give())
+    if not outcome.is_good:
+        sys.exit(f"kubectl redoubt: {outcome.text}")
+    print(outcome.text)
 
 
 @dataclass(frozen=True, slots=True)

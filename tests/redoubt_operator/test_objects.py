@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import pytest
 
 from redoubt.config import DIRECTIVES
@@ -88,6 +91,45 @@ def test_members_of_a_shard_avoid_each_other():
     required = pod(placement={"antiAffinity": "Required"})["spec"]["affinity"]["podAntiAffinity"]
     assert list(required) == ["requiredDuringSchedulingIgnoredDuringExecution"]
     assert "affinity" not in pod(placement={"antiAffinity": "None"})["spec"]
+
+
+def test_lesson_21_members_of_a_shard_spread_over_nodes_and_zones_as_the_rules_say():
+    body = pod(placement={"spread": {"nodes": "Required", "zones": "Required"}})["spec"]
+    assert list(body["affinity"]["podAntiAffinity"]) == ["requiredDuringSchedulingIgnoredDuringExecution"]
+    [constraint] = body["topologySpreadConstraints"]
+    assert constraint == {
+        "maxSkew": 1,
+        "topologyKey": "topology.kubernetes.io/zone",
+        "whenUnsatisfiable": "DoNotSchedule",
+        "nodeTaintsPolicy": "Honor",
+        "labelSelector": {"matchLabels": {"redoubt.dev/cluster": "cart", "redoubt.dev/shard": "1"}},
+    }
+    off = pod(placement={"zoneKey": "rack", "spread": {"nodes": "Off", "zones": "Off"}})["spec"]
+    assert "affinity" not in off
+    assert "topologySpreadConstraints" not in off
+    [preferred] = pod(placement={"zoneKey": "rack"})["spec"]["topologySpreadConstraints"]
+    assert (preferred["topologyKey"], preferred["whenUnsatisfiable"]) == ("rack", "ScheduleAnyway")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({}, {"spread": {"nodes": "Preferred", "zones": "Off"}}),
+        ({}, {"spread": {"masters": "Off"}}),
+        ({"antiAffinity": "Required"}, {"spread": {"nodes": "Required"}}),
+        ({"antiAffinity": "None"}, {"spread": {"nodes": "Off"}}),
+        ({"zoneKey": "topology.kubernetes.io/zone"}, {"spread": {"zones": "Preferred"}}),
+    ],
+)
+def test_lesson_15_the_same_rules_in_other_words_restart_nothing(old, new):
+    assert pods.revision(spec(placement=old)) == pods.revision(spec(placement=new))
+
+
+def test_lesson_15_another_rendering_of_pods_is_another_template():
+    """Whoever changes what this renders raises pods.TEMPLATE, so that clusters can approve it."""
+    text = json.dumps(pod(storage={"size": "1Gi"})["spec"], sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    assert (pods.TEMPLATE, digest) == (1, "322abfbd6bc8")
 
 
 def test_the_pod_template_is_merged():
