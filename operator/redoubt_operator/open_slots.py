@@ -2,9 +2,9 @@
 
 A reshard key by key that died half-way leaves a slot open on its source, on its target or on both, some of
 its keys here and some there. Such a slot answers with redirections for ever, and no move can begin. People
-who reshard by hand have slots open too, for a moment each, so only what stays open for a minute is closed:
-the keys that had gone ahead go back to the slot's owner, and then both sides forget it. Nothing is dropped and
-no slot changes its owner.
+who reshard by hand have slots open, too, for a moment each; so only what stays open for a minute is closed:
+the keys that had gone ahead go back to the slot's owner, and then both sides forget it. Nothing is dropped
+and no slot changes its owner.
 
 Called by plan once for the cluster. What is open and since when stands in `status.openSlots`.
 """
