@@ -234,6 +234,10 @@ class ClusterHook:
         """Say whether the replication must add nothing of its own: a replica waits for our final offset."""
         return False
 
+    def is_changing_owner(self, key: bytes) -> bool:
+        """Say whether nothing may change under this key: its slot is passing to another node just now."""
+        return False
+
     def slot_import_closed(self, ctx: Session) -> None:
         """Take note that a stream on which slots arrived has ended."""
 

@@ -36,7 +36,7 @@ from redoubt.cluster.roles import Roles
 from redoubt.cluster.routing import Routing
 from redoubt.cluster.slot_sweeper import SlotSweeper
 from redoubt.cluster.slot_usage import SlotUsage
-from redoubt.cluster.slots import ALL_SLOTS
+from redoubt.cluster.slots import ALL_SLOTS, key_slot
 from redoubt.cluster.topology import ClusterNode, Topology, new_id
 from redoubt.cluster.voting import Voter
 from redoubt.commands.declare import WRITE, Row
@@ -145,6 +145,9 @@ class Cluster(ClusterHook):
 
     def holds_history(self) -> bool:
         return self.handover.successor is not None
+
+    def is_changing_owner(self, key: bytes) -> bool:
+        return key_slot(key) in self.routing.held
 
     def slot_import_closed(self, ctx: Session) -> None:
         self.migrations.stream_closed(ctx, self.state.now_ms)

@@ -274,7 +274,7 @@ class Transfers(LinkOwner):
         transfer.outcome = outcome
         state = self.state
         if transfer.taken and not transfer.is_copy:
-            if state.gates & GATE_PAUSED:
+            if state.gates & GATE_PAUSED or self._is_changing_owner(transfer.taken):
                 return  # `tick` comes back
             if not state.replication.is_replica:
                 self._delete(transfer)
@@ -286,6 +286,11 @@ class Transfers(LinkOwner):
         transfer.ctx = None
         if ctx is not None and ctx.waiter is transfer:
             state.blocking.unblock(ctx, outcome)
+
+    def _is_changing_owner(self, keys: list[bytes]) -> bool:
+        """Say whether the slot of a key is passing to another node at this moment."""
+        cluster = self.state.cluster
+        return cluster is not None and any(cluster.is_changing_owner(key) for key in keys)
 
     def _delete(self, transfer: Transfer) -> None:
         """Delete the keys that the target has, as one DEL."""

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from redoubt.cluster.routing import HELD_WRITES
+from redoubt.cluster.slots import key_slot
 from redoubt.commands.declare import ROWS, keys_of
 from redoubt.interfaces import Link
-from redoubt.resp.replies import OK, ErrorReply, SimpleString
+from redoubt.resp.replies import OK, ErrorReply, SimpleString, encode_command
+from tests.redoubt.cluster.peers import Stage
+from tests.redoubt.cluster.test_routing import ALONE
 from tests.redoubt.harness import Client, Harness
 from tests.redoubt.replication.network import Network, dataset, follow
 
@@ -27,10 +31,7 @@ class Pair:
 
     def begin(self, *words: str | int) -> None:
         """Send a MIGRATE; nothing is carried yet."""
-        encoded = [str(word).encode() for word in (*MIGRATE, *words)]
-        self.client.send(
-            b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%b\r\n" % (len(w), w) for w in encoded)
-        )
+        self.client.send(encode_command([str(word).encode() for word in (*MIGRATE, *words)]))
 
     def end(self) -> object:
         """Carry everything; return the reply of the MIGRATE."""
@@ -234,6 +235,26 @@ def test_nothing_is_deleted_while_a_pause_forbids_changes() -> None:
     pair.source.advance(100)
     assert answers(pair.client) == [OK]
     assert pair.holds() == ([], [b"k"])
+
+
+def test_nothing_is_deleted_while_its_slot_passes_to_another_node() -> None:
+    stage = Stage(ALONE)
+    stage.talk(300)
+    client = stage.connect()
+    client.ask("SET", "bar", "v")
+    client.send(encode_command([b"MIGRATE", b"127.0.0.1", b"7002", b"bar", b"0", b"1000"]))
+    [dial] = [dial for dial in stage.dials if dial.port == TARGET]
+    stage.node.opened(dial.link, stage.now_ms)
+    assert b"RESTORE-ASKING" in b"".join(dial.link.out)
+    stage.cluster.routing.hold(1 << key_slot(b"bar"), HELD_WRITES)
+    stage.node.received(dial.link, b"+OK\r\n+OK\r\n", stage.now_ms)  # to SELECT and RESTORE
+    stage.advance(200)
+    assert answers(client) == []
+    assert stage.node.state.keyspaces[0].count_in_slot(key_slot(b"bar")) == 1
+    stage.cluster.routing.release(1 << key_slot(b"bar"))
+    stage.advance(200)
+    assert answers(client) == [OK]
+    assert stage.node.state.keyspaces[0].count_in_slot(key_slot(b"bar")) == 0
 
 
 def test_a_master_that_became_a_replica_meanwhile_deletes_nothing() -> None:
