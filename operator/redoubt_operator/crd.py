@@ -2,9 +2,9 @@
 
 `python -m redoubt_operator.crd` prints it; manifests/crd.yaml is that output, and a test holds them equal
 (`python -m redoubt_operator.generated` writes it and what else follows from the fields).
-The schema is structural and has no defaults of the spec: they live in spec.py, so that the API server never
-writes into what people applied. CEL rules refuse at once what can never be valid, with a sentence that says what to do;
-what only the operator can find out becomes condition Stalled.
+The schema is structural and has no defaults of the spec: they live in spec.py, so that the API server
+never writes into what people applied. CEL rules refuse at once what can never be valid, with a sentence that
+says what to do; what only the operator can find out becomes condition Stalled.
 
 Source: Kubernetes documentation, "Extend the Kubernetes API with CustomResourceDefinitions".
 """
