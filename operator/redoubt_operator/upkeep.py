@@ -80,8 +80,8 @@ def _delete_lost(view: ClusterView, server: Server, draft: Draft) -> None:
 def _report_stuck(view: ClusterView, server: Server, draft: Draft, now_s: float) -> None:
     reason = stuck_reason(server)
     if not reason and server.pod.revision != view.revision and server.pod.container.reason == CREATING:
-        # A Secret that does not exist keeps a pod here for ever, and the kubelet says so in Events only. Of the
-        # revision that is wanted it may yet come; the pod of another one has nothing to lose.
+        # A Secret that does not exist keeps a pod here for ever, and the kubelet says so in Events only. Of
+        # the revision that is wanted it may yet come; the pod of another one has nothing to lose.
         reason = "its container is not created"
     if not reason or server.pod.is_terminating:
         return

@@ -1,4 +1,4 @@
-"""Masters that change their place on purpose: by annotation, off cordoned nodes, evenly over zones and nodes."""
+"""Masters that change their place on purpose: by annotation, off cordoned nodes, evenly over zones."""
 
 from __future__ import annotations
 
