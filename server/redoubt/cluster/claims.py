@@ -132,11 +132,20 @@ class SlotClaims:
         if mine_before is None or not lost_by_my_shard:
             return
         may_move = self.state.config.cluster_allow_replica_migration or lost_by_my_shard == claimant.slots
-        if not mine_before.slots and may_move:
-            # All slots of our shard went to one node: it is our master now.
-            self.roles.follow(claimant)
+        heir = claimant if may_move else self._heir()
+        if not mine_before.slots and heir is not None:
+            # All slots of our shard went to one node, or the rest to its heir: that is our master now.
+            self.roles.follow(heir)
         elif lost_by_me:
             self.sweeper.add(lost_by_me)
+
+    def _heir(self) -> ClusterNode | None:
+        """Find who serves for our shard now. An heir may own more than we did, or we gave slots to others."""
+        myself = self.topology.myself
+        for node in self.topology.voters():
+            if node is not myself and node.shard_id == myself.shard_id != "":
+                return node
+        return None
 
     def _winnable(self, claimant: ClusterNode, epoch: int, claimed: int) -> int:
         """Select from the claimed slots those that the claim wins. Slots being imported stay with us."""

@@ -258,7 +258,10 @@ class Import:
 
     def _was_overtaken(self) -> bool:
         """Say whether somebody owns the slots under a higher epoch than that of the grant."""
-        epoch = self.topology.takings[self.job.name].epoch
+        grant = self.topology.takings.get(self.job.name)
+        if grant is None:
+            return True  # seen before we came to take the slots
+        epoch = grant.epoch
         for slot in slots_of(self.job.mask):
             owner = self.topology.owners[slot]
             if owner is not None and owner.config_epoch > epoch:
@@ -269,7 +272,7 @@ class Import:
         """Forget the grant: the keys are leftovers here and on our replicas."""
         self._leave_session()
         self._tell_replicas(b"ABANDON", [b"The source has taken the slots back"])
-        del self.topology.takings[self.job.name]
+        self.topology.takings.pop(self.job.name, None)
         self.cluster.migrations.sweeper.add(self.job.mask)
         self.cluster.file.mark()
         self.job.finish(job_state.FAILED, "The source has taken the slots back", now_ms)
