@@ -268,6 +268,9 @@ class Executor:
     async def _close_slot(self, action: CloseSlot, password: str) -> None:
         link = self._links.seen(action.target.uid)
         if action.owner is not None:
+            # The owner first: while it migrates the slot it sends back whom it has not got the key of.
+            owner = self._links.seen(action.owner.uid)
+            await owner.call("CLUSTER", "SETSLOT", action.slot, "STABLE", deadline_s=COMMAND_DEADLINE_S)
             await _send_keys_back(link, action.slot, action.owner.ip, password)
         await link.call("CLUSTER", "SETSLOT", action.slot, "STABLE", deadline_s=COMMAND_DEADLINE_S)
 

@@ -435,7 +435,10 @@ def _shard(
         loss_recorded=bool(row.get("dataLost")),
         losses_told=tuple(one["pod"] for one in row.get("members", ()) if one.get("resumedEmpty")),
         unseen=tuple(_unseen_copies(servers, foreign)),
-        unmounted=tuple(claim for claim in mine if claim.name not in mounted and not claim.is_terminating),
+        # Without slots there is no data: what lies on a volume then is no copy of anything.
+        unmounted=tuple(
+            claim for claim in mine if slots and claim.name not in mounted and not claim.is_terminating
+        ),
     )
 
 

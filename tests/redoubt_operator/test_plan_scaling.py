@@ -381,6 +381,17 @@ def test_a_shard_whose_master_was_restarted_in_its_life_can_go():
     assert (is_balanced(world, 1), keys_of(world)) == (True, 200)
 
 
+def test_an_empty_shard_whose_volume_lost_its_node_goes_all_the_same():
+    world = running({"shards": 2, "replicasPerShard": 0, **VOLUME})
+    world.edit(shards=3)
+    until(world, lambda: world.shard(2) != [] and world.shard(2)[0].server is not None)
+    world.edit(shards=2)
+    world.evict("demo-2-0")
+    world.converge()
+    assert world.shard(2) == []
+    assert world.status["blockers"] == []
+
+
 def test_volumes_of_a_removed_shard_are_kept_and_never_used_again():
     world = running({"shards": 4, **VOLUME})
     scaled(world, 3)
