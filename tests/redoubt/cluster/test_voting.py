@@ -154,6 +154,18 @@ def test_nobody_is_elected_in_an_epoch_that_somebody_else_has() -> None:
     assert votes(copy) == 1
 
 
+def test_a_later_claim_of_the_dead_master_is_the_candidates_inheritance() -> None:
+    made = Stage(FILE)
+    made.talk(300)
+    copy, dead = made.peers[COPY], made.peers[FAILED]
+    dead.config_epoch = dead.current_epoch = 5  # its replica has not heard of this claim
+    dead.say(dead.message(messages.PING))
+    fail(made)
+    copy.say(request(copy, 6))
+    kinds = [kind for kind in copy.got_kinds() if kind in (messages.UPDATE, messages.AUTH_ACK)]
+    assert kinds == [messages.UPDATE, messages.AUTH_ACK]
+
+
 def test_strangers_are_neither_answered_nor_believed() -> None:
     made = Stage(FILE)
     made.talk(300)
