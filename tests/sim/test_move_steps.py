@@ -36,9 +36,9 @@ def steps(seed: int, count: int, who: str) -> range:
     return range(1 + (seed + 7 * EVERYBODY.index(who)) % STRIDE, count + 1, STRIDE)
 
 
-def begin(seed: int, shape: tuple[int, int], **config: str) -> Moving:
+def begin(seed: int, shape: tuple[int, int], await_role: str = "yes") -> Moving:
     """Have clients at work and a move begun."""
-    stage = Moving(seed, *shape, **config)
+    stage = Moving(seed, *shape, await_role=await_role)
     stage.back_after_ms = stage.world.random.choice(BACK_MS)
     stage.begin_work()
     stage.world.run(50 + stage.world.random.randrange(100))
