@@ -219,7 +219,9 @@ class ManagedRole:
         if refusal is not None:
             return refusal
         self.cluster.roles.lead()
-        if slots:
+        # A master without slots that was restarted has a new history, too: under its old epoch its replicas
+        # would refuse the copy of it for ever.
+        if slots or self.boot_epoch:
             self.topology.current_epoch = self.topology.config_epoch_max() + 1
             self.topology.set_owners(slots, myself)
             self.cluster.claims.take_epoch(self.topology.current_epoch)

@@ -93,6 +93,15 @@ def test_a_new_node_becomes_a_master_by_order_without_taking_slots() -> None:
     assert made.cluster.topology.nodes[THIRD].slot_count == 8192
 
 
+def test_a_restarted_master_without_slots_leads_by_order_under_a_new_epoch() -> None:
+    # Under its old one its replicas take its new history for the same node without its data.
+    made = stage(EMPTY.replace("master - 0 0 0", "master - 0 0 3"))
+    assert made.cluster.topology.myself.config_epoch == 3
+    before = made.cluster.topology.config_epoch_max()
+    assert ask(made, "REDOUBT", "ROLE", "master", "0", "1") == OK
+    assert made.cluster.topology.myself.config_epoch == before + 1
+
+
 def test_an_order_gives_the_slots_back_under_an_epoch_above_all() -> None:
     made = stage(LONE)
     assert ask(made, "REDOUBT", "ROLE", "master", "4", "1") == OK
