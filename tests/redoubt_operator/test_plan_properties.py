@@ -198,7 +198,11 @@ class Judge(World):
 
     def _judge_newest(self, action: AssignMaster) -> None:
         disks = [host.disk for host in self.shard(action.shard or 0)]
-        disks += [disk for claim, disk in self.volumes.values() if claim.shard == action.shard]
+        disks += [
+            disk
+            for claim, disk in self.volumes.values()
+            if claim.shard == action.shard and not claim.is_retired
+        ]
         chosen = next(host.disk for host in self.hosts.values() if host.pod.uid == action.target.uid)
         best = max((disk.data_epoch, disk.offset) for disk in disks)
         assert (chosen.data_epoch, chosen.offset) == best, f"an older copy was chosen: {action}"
