@@ -131,6 +131,8 @@ class Config:
     set_max_listpack_entries: int = 128
     set_max_listpack_value: int = 64
     list_max_listpack_size: int = -2
+    zset_max_listpack_entries: int = 128
+    zset_max_listpack_value: int = 64
 
     # Persistence
     dir: str = "."
@@ -386,6 +388,18 @@ _ROWS: Final = [
         Integer(-(1 << 31), (1 << 31) - 1),
         "Size of the chunks of a list: -1 to -5 for 4 to 64 KiB, a positive number for so many elements.",
         alias="list-max-ziplist-size",
+    ),
+    Directive(
+        "zset-max-listpack-entries",
+        Integer(0),
+        "Most members of a sorted set that is packed.",
+        alias="zset-max-ziplist-entries",
+    ),
+    Directive(
+        "zset-max-listpack-value",
+        Integer(0),
+        "Longest member of a sorted set that is packed.",
+        alias="zset-max-ziplist-value",
     ),
     # Persistence
     Directive("dir", Text(), "Directory of the data files.", is_mutable=False),

@@ -52,6 +52,9 @@ from redoubt.commands import (  # noqa: F401 - they register their commands
     server,
     set,
     set_algebra,
+    sorted_set,
+    sorted_set_algebra,
+    sorted_set_range,
     string,
     string_range,
 )

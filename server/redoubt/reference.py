@@ -23,8 +23,8 @@ GENERATED: Final = "<!-- Written by `python -m redoubt.reference docs`; do not e
 ABOUT_CONFIGURATION: Final = """\
 Directives stand in a file (`redoubt-server redoubt.conf`) or on the command line (`--port 7000`), with the
 syntax of redis.conf; the command line wins. *Live* directives may be changed while the server runs
-(`CONFIG SET`); the others need a restart. `CONFIG REWRITE` writes the values now in force into the file and keeps
-everything else of it; a secret that comes from a file of its own is never written there.
+(`CONFIG SET`); the others need a restart. `CONFIG REWRITE` writes the values now in force into the file and
+keeps everything else of it; a secret that comes from a file of its own is never written there.
 
 """
 ABOUT_COMMANDS: Final = """\

@@ -10,6 +10,7 @@ from __future__ import annotations
 from tests.differential.hashes import HASH_SCRIPTS
 from tests.differential.lists import LIST_SCRIPTS
 from tests.differential.sets import SET_SCRIPTS
+from tests.differential.sorted_sets import SORTED_SET_SCRIPTS
 
 SCRIPTS: dict[str, str] = {
     "get and set": """
@@ -557,4 +558,5 @@ SCRIPTS: dict[str, str] = {
     **HASH_SCRIPTS,
     **SET_SCRIPTS,
     **LIST_SCRIPTS,
+    **SORTED_SET_SCRIPTS,
 }

@@ -12,6 +12,7 @@ from redoubt.persist import payload
 from tests.differential.hashes import HASH
 from tests.differential.lists import LIST
 from tests.differential.sets import SET
+from tests.differential.sorted_sets import SORTED_SET
 from tests.differential.vocabulary import (
     BAD_NUMBERS,
     FAR_MILLISECONDS,
@@ -141,4 +142,4 @@ GENERIC: dict[str, Calls] = {
     "wait": call(b"WAIT", st.sampled_from([b"0", b"-5", b"x"]), st.sampled_from([b"0", b"10", b"-1", b"x"])),
 }
 
-COMMANDS: dict[str, Calls] = {**STRING, **GENERIC, **HASH, **SET, **LIST}
+COMMANDS: dict[str, Calls] = {**STRING, **GENERIC, **HASH, **SET, **LIST, **SORTED_SET}

@@ -16,7 +16,7 @@ no commands. Source: the error texts of Redis 7.2, which clients match on.
 
 from __future__ import annotations
 
-from math import isnan
+from math import inf, isinf, isnan
 from typing import Final
 
 from redoubt.data.text import parse_integer
@@ -28,7 +28,10 @@ NOT_A_FLOAT: Final = b"ERR value is not a valid float"
 OUT_OF_RANGE: Final = b"ERR value is out of range"
 # Longest text of a number that is looked at (Redis: MAX_LONG_DOUBLE_CHARS is 5 KiB; a double needs 24).
 _NUMBER_LENGTH_MAX: Final = 256
-_NUMBER_BYTES: Final = b"0123456789+-.eE"
+# Of decimal and hexadecimal numbers, "inf" and "infinity"; a space behind a number is no part of it.
+_NUMBER_BYTES: Final = b"0123456789+-.abcdefxpinty"
+_ZERO_BYTES: Final = b"0+-.eExXpP"
+_SPACE_BYTES: Final = b" \t\n\v\f\r"
 
 
 def integer(word: bytes, error: bytes = NOT_AN_INTEGER) -> int:
@@ -48,13 +51,28 @@ def integer_between(word: bytes, least: int, most: int, error: bytes = OUT_OF_RA
 
 
 def number(word: bytes, error: bytes = NOT_A_FLOAT) -> float:
-    """Read a floating point number; infinities are numbers, NaN is not."""
-    if not word or len(word) > _NUMBER_LENGTH_MAX:
+    """Read a double; infinities are numbers, what is not one or too large for one is not."""
+    if not word or word[:1].isspace():
         raise CommandError(error)
-    if word.strip(_NUMBER_BYTES) and word.lower().lstrip(b"+-") not in (b"inf", b"infinity"):
+    value = loose_number(word, error)
+    if isinf(value) and b"n" not in word.lower():
+        raise CommandError(error)
+    if value == 0.0 and word.strip(_ZERO_BYTES):
+        raise CommandError(error)
+    return value
+
+
+def loose_number(word: bytes, error: bytes = NOT_A_FLOAT) -> float:
+    """Read a double as C's strtod does: nothing is 0, too much is infinite; NaN is refused."""
+    text = word.lstrip(_SPACE_BYTES).lower()
+    if not text and len(word) == 0:
+        return 0.0
+    if not text or len(text) > _NUMBER_LENGTH_MAX or text.strip(_NUMBER_BYTES):
         raise CommandError(error)
     try:
-        value = float(word)
+        value = float.fromhex(text.decode()) if b"x" in text else float(text)
+    except OverflowError:
+        value = -inf if text[0] == 45 else inf
     except ValueError:
         raise CommandError(error) from None
     if isnan(value):

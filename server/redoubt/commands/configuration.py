@@ -96,7 +96,6 @@ class _Rewriting(FileJob):
 @command(
     "CONFIG REWRITE", group=SERVER, flags=MANAGEMENT, since="2.8.0", complexity="O(1)",
     summary="Write the values now in force into the configuration file, keeping everything else of it.",
-    tips=("request_policy:all_nodes", "response_policy:all_succeeded"),
 )  # fmt: skip
 def config_rewrite(ctx: Session, argv: list[bytes]) -> Reply:
     """CONFIG REWRITE."""

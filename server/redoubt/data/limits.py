@@ -21,6 +21,8 @@ DIRECTIVES: Final = (
     "set-max-listpack-entries",
     "set-max-listpack-value",
     "list-max-listpack-size",
+    "zset-max-listpack-entries",
+    "zset-max-listpack-value",
 )
 # What list-max-listpack-size means below 0: bytes, by its absolute value.
 LIST_SIZES_BYTES: Final = (0, 4096, 8192, 16384, 32768, 65536)
@@ -38,6 +40,8 @@ class Limits:
         # A chunk of a list: so many elements, or, if that is 0, so many bytes.
         self.list_elements = 0
         self.list_bytes = 8192
+        self.zset_members = 128
+        self.zset_bytes = 64
         self._config: Config | None = None
 
     def follow(self, config: Config) -> None:
@@ -55,6 +59,8 @@ class Limits:
         self.set_integers = config.set_max_intset_entries
         self.set_members = config.set_max_listpack_entries
         self.set_bytes = config.set_max_listpack_value
+        self.zset_members = config.zset_max_listpack_entries
+        self.zset_bytes = config.zset_max_listpack_value
         size = config.list_max_listpack_size
         self.list_elements = max(size, 0)
         self.list_bytes = LIST_SIZES_BYTES[min(-size, len(LIST_SIZES_BYTES) - 1)] if size < 0 else 0

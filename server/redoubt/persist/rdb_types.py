@@ -11,6 +11,7 @@ from typing import Final
 from redoubt.data.hash import Hash
 from redoubt.data.list import TextList
 from redoubt.data.set import MemberSet
+from redoubt.data.sorted_set import SortedSet
 from redoubt.data.text import GrowableText
 from redoubt.persist.rdb_format import (
     TYPE_HASH,
@@ -20,11 +21,20 @@ from redoubt.persist.rdb_format import (
     TYPE_SET,
     TYPE_SET_INTSET,
     TYPE_SET_LISTPACK,
+    TYPE_SORTED_SET,
+    TYPE_SORTED_SET_2,
+    TYPE_SORTED_SET_LISTPACK,
     TYPE_TEXT,
 )
 from redoubt.persist.rdb_hash import HashReader, HashWriter, PackedHashReader
 from redoubt.persist.rdb_list import ChunkedListReader, ListReader, ListWriter
 from redoubt.persist.rdb_set import IntsetReader, PackedSetReader, SetReader, SetWriter
+from redoubt.persist.rdb_sorted_set import (
+    PackedSortedSetReader,
+    SortedSetReader,
+    SortedSetWriter,
+    TextScoreReader,
+)
 from redoubt.persist.rdb_text import TextReader, TextWriter
 from redoubt.persist.rdb_value import ValueReader, ValueWriter
 
@@ -37,6 +47,7 @@ WRITERS: Final[dict[type, ValueWriter]] = {
     Hash: HashWriter(),
     MemberSet: SetWriter(),
     TextList: ListWriter(),
+    SortedSet: SortedSetWriter(),
 }
 
 # Made anew for each value, since the reader of an aggregate remembers how far it has come.
@@ -47,6 +58,9 @@ READERS: Final[dict[int, type[ValueReader]]] = {
     TYPE_SET: SetReader,
     TYPE_SET_INTSET: IntsetReader,
     TYPE_SET_LISTPACK: PackedSetReader,
+    TYPE_SORTED_SET: TextScoreReader,
+    TYPE_SORTED_SET_2: SortedSetReader,
+    TYPE_SORTED_SET_LISTPACK: PackedSortedSetReader,
     TYPE_LIST: ListReader,
     TYPE_LIST_QUICKLIST_2: ChunkedListReader,
 }

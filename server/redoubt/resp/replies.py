@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from typing import Any, Final, TypeAlias
 
+from redoubt.resp.doubles import double_text
+
 CRLF: Final = b"\r\n"
 
 # Headers of bulk strings and small integers below this are looked up instead of formatted (0.3 MB each).
@@ -224,14 +226,6 @@ NULL_ARRAY: Final = NullArray()
 NO_REPLY: Final = NoReply()
 
 
-def format_double(value: float) -> bytes:
-    """Write a float in the shortest way that reads back equal, as Redis does (3, 0.1, 1e+20, inf, nan)."""
-    text = repr(value)
-    if text.endswith(".0"):
-        text = text[:-2]
-    return text.encode()
-
-
 def encode(reply: Reply, resp: int, out: list[bytes]) -> None:
     """Append the bytes of `reply` for protocol version `resp` (2 or 3) to `out`, in pieces."""
     if isinstance(reply, bytes):
@@ -285,7 +279,7 @@ def encode_rare(reply: Reply, resp: int, out: list[bytes]) -> None:
         truth = reply.value
         out.append((b":1\r\n" if truth else b":0\r\n") if resp == 2 else (b"#t\r\n" if truth else b"#f\r\n"))
     elif isinstance(reply, Double):
-        text = format_double(reply.value)
+        text = double_text(reply.value)
         if resp == 2:
             encode_bulk(text, out)
         else:

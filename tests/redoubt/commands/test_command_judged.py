@@ -29,6 +29,8 @@ FIELDS = ("name", "arity", "flags", "first", "last", "step", "categories", "tips
 # name: fields of COMMAND INFO that differ from Redis 7.0, and why.
 INFO_DIFFERENCES: dict[str, tuple[set[str], str]] = {
     "wait": ({"flags", "categories"}, "it blocks, as the documentation of later versions says"),
+    "zrank": ({"arity"}, "7.2 has WITHSCORE"),
+    "zrevrank": ({"arity"}, "7.2 has WITHSCORE"),
 }
 # name: what differs in COMMAND DOCS, and why.
 DOCS_DIFFERENCES: dict[str, tuple[set[str], str]] = {
@@ -42,6 +44,13 @@ DOCS_DIFFERENCES: dict[str, tuple[set[str], str]] = {
     "hscan": ({"arguments"}, "7.4 has NOVALUES"),
     "migrate": ({"arguments"}, "7.2 writes empty-string with a dash"),
     "replconf": ({"arguments"}, "Redis documents none"),
+    "zadd": ({"arguments"}, "the flags CH and INCR are named as they are written"),
+    **dict.fromkeys(
+        ("zinter", "zinterstore", "zunion", "zunionstore"),
+        ({"arguments"}, "a repeated argument after a token is no block of one here"),
+    ),
+    "zrank": ({"arguments"}, "7.2 has WITHSCORE"),
+    "zrevrank": ({"arguments"}, "7.2 has WITHSCORE"),
 }
 
 

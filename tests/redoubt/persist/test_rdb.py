@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from redoubt.data.structure import Structure
 from redoubt.data.text import GrowableText, text_bytes
 from redoubt.persist.checksum import crc64
 from redoubt.persist.rdb_format import CorruptFile
@@ -29,7 +30,8 @@ class Collected(RdbSink):
         self.sizes.append((database, key_count, expiry_count))
 
     def entry(self, database, key, value, expires_ms):
-        self.entries.append((database, key, text_bytes(value), expires_ms))
+        content = value if isinstance(value, Structure) else text_bytes(value)
+        self.entries.append((database, key, content, expires_ms))
 
     def function(self, library):
         self.functions.append(library)
@@ -186,7 +188,7 @@ def test_what_follows_the_end_is_left():
         (b"REDIS0013", "version from 1 to 12, found 0013"),
         (b"REDIS0000", "version from 1 to 12"),
         (b"VALKEY081", "version from 80 to 80"),
-        (sealed(b"\x01\x01k\x01\x01v"), "an opcode or a value of a known type, found a list, type 1"),
+        (sealed(b"\x0f\x01k\x01\x01v"), "an opcode or a value of a known type, found a stream, type 15"),
         (sealed(b"\xf0"), "found the byte 240"),
         (sealed(b"\xf3\x00\x00"), "found the byte 243"),
         (sealed(b"\x00\x01k\xc4"), "a string, found the unknown encoding 4"),

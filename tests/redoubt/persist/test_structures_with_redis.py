@@ -42,7 +42,15 @@ NUMBERS = [
 ]
 
 # Redis 7.0 does not pack sets of texts; where chunks of a list end depends on how it was filled.
-PACKED_OTHERWISE = {b"set:texts", b"list:many", b"list:both ends", b"list:long"}
+PACKED_OTHERWISE = {
+    b"set:texts",
+    b"list:many",
+    b"list:both ends",
+    b"list:long",
+    b"zset:many",
+    b"zset:long",
+    b"zset:scores",
+}
 
 
 def hashes() -> dict[bytes, list[list[bytes]]]:
@@ -93,9 +101,23 @@ def lists() -> dict[bytes, list[list[bytes]]]:
     }
 
 
+def sorted_sets() -> dict[bytes, list[list[bytes]]]:
+    """Return the commands that make sorted sets of every form, by key."""
+    draw = random.Random(10)
+    numbers = [b"%d" % number for number in NUMBERS]
+    scores = [b"0", b"-1", b"1.5", b"inf", b"-inf", b"1e300", b"3.0000000001", b"-0.1", b"4503599627370497"]
+    many = [word for number in range(700) for word in (b"%d" % (number % 50), b"member:%d" % number)]
+    return {
+        b"zset:numbers": [[b"ZADD", b"zset:numbers", *(word for n in numbers for word in (b"7", n))]],
+        b"zset:scores": [[b"ZADD", b"zset:scores", *(word for s in scores for word in (s, s))]],
+        b"zset:many": [[b"ZADD", b"zset:many", *many]],
+        b"zset:long": [[b"ZADD", b"zset:long", b"1", draw.randbytes(100_000), b"0.5", b"a" * 65]],
+    }
+
+
 def commands() -> dict[bytes, list[list[bytes]]]:
     """Return the commands that make a key of every type and form, by key."""
-    return {**hashes(), **sets(), **lists()}
+    return {**hashes(), **sets(), **lists(), **sorted_sets()}
 
 
 def fill(client: Connection) -> list[bytes]:
@@ -113,6 +135,9 @@ def content(client: Connection, key: bytes) -> Any:
     if kind == b"hash":
         words = client.ask("HGETALL", key)
         return kind, encoding, sorted(zip(words[::2], words[1::2], strict=True))
+    if kind == b"zset":
+        words = client.ask("ZRANGE", key, 0, -1, "WITHSCORES")
+        return kind, encoding, [float(word) if place % 2 else word for place, word in enumerate(words)]
     if kind == b"list":
         return kind, client.ask("LRANGE", key, 0, -1)
     # Redis 7.0 does not pack sets of texts yet.
@@ -185,6 +210,10 @@ def test_a_full_sync_and_the_changes_after_it_arrive(is_ours_the_master: bool) -
         client.ask("LINSERT", "list:both ends", "BEFORE", "r:0", "middle")
         client.ask("LMOVE", "list:long", "list:numbers", "RIGHT", "LEFT")
         client.ask("LREM", "list:numbers", 0, "127")
+        client.ask("ZINCRBY", "zset:scores", "0.1", "-0.1")
+        client.ask("ZPOPMAX", "zset:many", 3)
+        client.ask("ZUNIONSTORE", "zset:numbers", 2, "zset:many", "set:narrow")
+        client.ask("ZMPOP", 1, "zset:long", "MIN")
         client.ask("SUNIONSTORE", "set:texts", "set:texts", "set:numbers")
         assert client.ask("WAIT", 1, 5000) == 1
         assert contents(follower, keys) == arrived(contents(client, keys))
@@ -197,7 +226,9 @@ def wait_synced(follower: Connection) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("damaged", ["hash:numbers", "set:numbers", "set:texts", "list:numbers"])
+@pytest.mark.parametrize(
+    "damaged", ["hash:numbers", "set:numbers", "set:texts", "list:numbers", "zset:scores"]
+)
 def test_a_damaged_dump_is_refused_or_harmless(damaged: str) -> None:
     with server_process() as ours:
         client = ours.connect()
@@ -208,7 +239,12 @@ def test_a_damaged_dump_is_refused_or_harmless(damaged: str) -> None:
             place = draw.randrange(len(body))
             broken = body[:place] + bytes([body[place] ^ draw.randrange(1, 256)]) + body[place + 1 :]
             client.ask("RESTORE", "copy", 0, payload.sealed(broken), "REPLACE")
-            if client.ask("EXISTS", "copy") and client.ask("TYPE", "copy").text in (b"hash", b"set", b"list"):
+            if client.ask("EXISTS", "copy") and client.ask("TYPE", "copy").text in (
+                b"hash",
+                b"set",
+                b"list",
+                b"zset",
+            ):
                 content(client, b"copy")
             client.ask("DEL", "copy")
         assert client.ask("PING")

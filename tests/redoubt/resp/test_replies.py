@@ -26,7 +26,6 @@ from redoubt.resp.replies import (
     SimpleString,
     Verbatim,
     encoded,
-    format_double,
 )
 
 lines = st.binary(max_size=20).map(lambda text: text.replace(b"\r", b"").replace(b"\n", b""))
@@ -109,7 +108,7 @@ def test_each_type_has_its_bytes_in_both_versions(reply: Reply, resp2: bytes, re
     ("value", "text"), [(3.0, b"3"), (0.1, b"0.1"), (-2.5, b"-2.5"), (math.inf, b"inf"), (-math.inf, b"-inf")]
 )
 def test_doubles_are_written_in_the_shortest_way(value: float, text: bytes) -> None:
-    assert format_double(value) == text
+    assert encoded(Double(value), 3) == b"," + text + b"\r\n"
 
 
 def test_the_decoder_skips_attributes() -> None:
