@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -78,7 +78,10 @@ def test_every_node_shows_two_links_to_every_other() -> None:
                 rows = rows_of(nodes.ask(at, "CLUSTER", "LINKS"))
                 return sorted((row[b"direction"], row[b"node"].decode()) for row in rows)
 
-            until(lambda expected=expected, seen=seen: seen() == expected, "two links to each")  # type: ignore[misc]
+            def is_complete(seen: Callable[[], object] = seen, wanted: object = expected) -> bool:
+                return seen() == wanted
+
+            until(is_complete, "two links to each")
             for row in rows_of(nodes.ask(at, "CLUSTER", "LINKS")):
                 assert now_ms - 60_000 < row[b"create-time"] <= now_ms + 60_000
                 assert row[b"events"] in (b"r", b"rw")
