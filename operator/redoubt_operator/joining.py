@@ -84,7 +84,7 @@ def forget(view: ClusterView, draft: Draft) -> None:
     that collide are told apart by the two themselves, and one of these is dead.
     """
     serving = [shard for shard in view.shards if not shard.is_empty]
-    if not view.is_complete or any(shard.master is None for shard in serving):
+    if not view.is_complete or any(shard.master is None for shard in serving) or _may_return(view):
         return
     members = {server.node_id for server in view.seen_servers}
     served = _slots_served(view)
@@ -97,6 +97,20 @@ def forget(view: ClusterView, draft: Draft) -> None:
             if (node.is_suspected or "noaddr" in node.flags) and not node.is_handshaking:
                 because = f"node {node.node_id} has neither pod nor volume any more"
                 draft.do(Forget(target(server), node.node_id, because, server.shard))
+
+
+def _may_return(view: ClusterView) -> bool:
+    """Whether a volume waits for its pod: its member comes back under the id that it had.
+
+    For a shard without slots the volume is no copy of data, so the view is complete without it.
+    """
+    mounted = {server.pod.claim for server in view.seen_servers}
+    return any(
+        claim.name not in mounted and not claim.is_terminating
+        for shard in view.shards
+        if not (shard.is_leaving or shard.is_retiring)
+        for claim in shard.claims
+    )
 
 
 def _astray(server: Server, status: MemberStatus, master: Server) -> str:

@@ -316,6 +316,15 @@ CHANGING = st.lists(st.tuples(CHANGES, st.integers(0, 12), st.booleans()), max_s
         (Fault("shards", 0), 0, False),
     ],
 )
+@example(
+    spec={**SMALL, "shards": 1, "replicasPerShard": 0, "storage": {"size": "1Gi"}},
+    history=[  # the pod of a shard that has just joined is deleted, and its volume stays
+        (Fault("shards", 1), 0, False),
+        (Fault("new leader"), 5, False),
+        (Fault("new leader"), 4, False),
+        (Fault("delete", 1), 1, False),
+    ],
+)
 @EXAMPLES
 def test_slots_never_orphaned(spec, history):
     """Also scale-in-only-when-empty-and-it-fits, judged at every action, while the shards change, too."""
