@@ -264,7 +264,7 @@ def test_nothing_but_acknowledgements_is_answered():
     master = Master()
     master.to_flow()
     assert master.say(encode_command([b"GET", b"a"]) + encode_command([b"PING"])) == b""
-    assert master.say(encode_command([b"LPUSH", b"a", b"1"])) == b""
+    assert master.say(encode_command([b"NOSUCHCOMMAND", b"a", b"1"])) == b""
     assert master.replication.failed_commands == 1
     assert not master.is_dropped()
 
