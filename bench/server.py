@@ -122,7 +122,7 @@ def commands(only: list[str]) -> dict[str, list[str]]:
     candidates = {
         "redis-server": shutil.which("redis-server"),
         "interpreted": str(ROOT / ".venv/bin/redoubt-server"),
-        "compiled": os.environ.get("REDOUBT_COMPILED") or str(ROOT / ".venv-compiled/bin/redoubt-server"),
+        "compiled": str(ROOT / ".venv-compiled/bin/redoubt-server"),
     }
     for name, path in candidates.items():
         if only and name != "redis-server" and name not in only:
