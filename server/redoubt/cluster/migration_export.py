@@ -141,7 +141,7 @@ class Export(LinkOwner):
             return
         try:
             self._decoder.feed(data)
-            while self._link is link:
+            while self._is_current(link):
                 reply = self._decoder.next()
                 if isinstance(reply, NeedMore):
                     break
@@ -149,6 +149,10 @@ class Export(LinkOwner):
         except ProtocolError:
             self.fail("The target does not speak the protocol", now_ms)
         self.cluster.settle(now_ms)
+
+    def _is_current(self, link: Link) -> bool:
+        """Say whether this is still our link; asked anew, since what was heard may have ended it."""
+        return self._link is link
 
     def _heard(self, reply: Reply, now_ms: int) -> None:
         self.job.acked_ms = now_ms

@@ -94,9 +94,7 @@ class MemberSet(Structure):
             return False
         count = listpack.length(self.packed) + 1
         if count > limits.set_members or len(member) > limits.set_bytes:
-            self.unpack()
-            assert self.table is not None
-            return self.table.put(member, PRESENT)
+            return self.unpack().put(member, PRESENT)
         end = len(self.packed) - 1
         self.packed = listpack.splice(self.packed, end, end, listpack.encode(member), count)
         return True
@@ -139,16 +137,17 @@ class MemberSet(Structure):
         """Return the next cursor (0 at the end) and some members; a packed set comes whole."""
         return (0, self.members()) if self.table is None else self.table.scan_some(cursor, count)
 
-    def unpack(self) -> None:
-        """Become a table, if it is none yet."""
+    def unpack(self) -> Elements:
+        """Become a table, if it is none yet, and return it."""
         if self.table is not None:
-            return
+            return self.table
         table = Elements(has_values=False)
         for member in self.members():
             table.put(member, PRESENT)
         self.table = table
         self.form = FORM_TABLE
         self.packed = b""
+        return table
 
     def _add_number(self, number: int, limits: Limits) -> bool:
         if intset.has(self.packed, number):

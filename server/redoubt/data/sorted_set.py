@@ -99,16 +99,20 @@ class SortedSet(Structure):
 
     def put(self, member: bytes, score: float, limits: Limits) -> None:
         """Set the score of a member, new or not."""
-        if self.table is None:
-            at = listpack.find(self.packed, member, PAIR)
-            if at >= 0:
-                self._cut(at)
-            elif self.count() >= limits.zset_members or len(member) > limits.zset_bytes:
-                self.unpack()
-            if self.table is None:
-                self._paste(member, score)
-                return
-        assert self.order is not None
+        if self.table is not None:
+            self._put_into_table(member, score)
+            return
+        at = listpack.find(self.packed, member, PAIR)
+        if at >= 0:
+            self._cut(at)
+        elif self.count() >= limits.zset_members or len(member) > limits.zset_bytes:
+            self.unpack()
+            self._put_into_table(member, score)
+            return
+        self._paste(member, score)
+
+    def _put_into_table(self, member: bytes, score: float) -> None:
+        assert self.table is not None and self.order is not None
         old = self.table.get(member)
         if isinstance(old, Score):
             self.order.remove((old.value, member))
