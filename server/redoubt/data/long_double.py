@@ -141,6 +141,9 @@ def _rounded(numerator: int, denominator: int, exponent: int) -> LongDouble:
     if mantissa.bit_length() > MANTISSA_BITS:
         shift -= 1
         mantissa = _scaled_quotient(magnitude, denominator, shift)
+    if mantissa.bit_length() > MANTISSA_BITS:  # rounded up to the next power of two
+        shift -= 1
+        mantissa >>= 1
     exponent -= shift
     if mantissa.bit_length() + exponent > EXPONENT_MAX:
         return LongDouble(0, 0, True)
