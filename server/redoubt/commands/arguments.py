@@ -26,6 +26,8 @@ SYNTAX_ERROR: Final = b"ERR syntax error"
 NOT_AN_INTEGER: Final = b"ERR value is not an integer or out of range"
 NOT_A_FLOAT: Final = b"ERR value is not a valid float"
 OUT_OF_RANGE: Final = b"ERR value is out of range"
+NO_KEYS: Final = b"ERR numkeys should be greater than 0"
+NO_COUNT: Final = b"ERR count should be greater than 0"
 # Longest text of a number that is looked at (Redis: MAX_LONG_DOUBLE_CHARS is 5 KiB; a double needs 24).
 _NUMBER_LENGTH_MAX: Final = 256
 # Of decimal and hexadecimal numbers, "inf" and "infinity"; a space behind a number is no part of it.
@@ -149,3 +151,28 @@ class Arguments:
     def syntax_error(self) -> CommandError:
         """Make the error for a word that fits nowhere."""
         return CommandError(SYNTAX_ERROR)
+
+    def one_of_two(self, first: bytes, second: bytes) -> bool:
+        """Take one of two keywords (in capitals); True for the first."""
+        word = self.keyword()
+        if word not in (first, second):
+            raise self.syntax_error()
+        return word == first
+
+    def keys_end_and_count(self, first: bytes, second: bytes) -> tuple[list[bytes], bool, int]:
+        """Take `numkeys key ... <first | second> [COUNT count]`, as LMPOP and ZMPOP have it."""
+        numkeys = self.integer(NO_KEYS)
+        if numkeys < 1:
+            raise CommandError(NO_KEYS)
+        if numkeys >= self.left():
+            raise self.syntax_error()
+        keys = [self.word() for _ in range(numkeys)]
+        is_first = self.one_of_two(first, second)
+        count = -1
+        while self.has_more():
+            if count >= 0 or not self.skip_with_value(b"COUNT"):
+                raise self.syntax_error()
+            count = self.integer(NO_COUNT)
+            if count < 1:
+                raise CommandError(NO_COUNT)
+        return keys, is_first, max(count, 1)

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from redoubt.session import Session
 
 NOT_POSITIVE: Final = b"ERR value is out of range, must be positive"
-_NO_KEYS: Final = b"ERR numkeys should be greater than 0"
-_NO_COUNT: Final = b"ERR count should be greater than 0"
 
 
 def writable_list(ctx: Session, key: bytes) -> TextList | None:
@@ -146,7 +144,8 @@ def _pop(ctx: Session, argv: list[bytes], is_first: bool) -> Reply:
          summary="Take an element at one end of a list and push it to an end of another.")  # fmt: skip
 def lmove(ctx: Session, argv: list[bytes]) -> Reply:
     arguments = Arguments(argv, 3)
-    from_first, to_first = take_end(arguments), take_end(arguments)
+    from_first = arguments.one_of_two(b"LEFT", b"RIGHT")
+    to_first = arguments.one_of_two(b"LEFT", b"RIGHT")
     return move(ctx, argv[1], argv[2], from_first, to_first)
 
 
@@ -178,7 +177,7 @@ def move(ctx: Session, source_key: bytes, target_key: bytes, from_first: bool, t
          use=RW | ACCESS | DELETE, since="7.0.0", complexity="O(N+M) for N keys and M elements returned",
          summary="Take elements of the first list that has any.")  # fmt: skip
 def lmpop(ctx: Session, argv: list[bytes]) -> Reply:
-    keys, is_first, count = parse_lmpop(Arguments(argv, 1))
+    keys, is_first, count = Arguments(argv, 1).keys_end_and_count(b"LEFT", b"RIGHT")
     for key in keys:
         found = writable_list(ctx, key)
         if found is not None:
@@ -192,30 +191,3 @@ def pop_first_of_many(ctx: Session, key: bytes, found: TextList, count: int, is_
     ctx.rewrite([b"LPOP" if is_first else b"RPOP", key, b"%d" % len(texts)])
     elements: Reply = list[Reply](texts)
     return [key, elements]
-
-
-def parse_lmpop(arguments: Arguments) -> tuple[list[bytes], bool, int]:
-    """Read `numkeys key ... LEFT|RIGHT [COUNT count]`: keys, whether from the start, how many."""
-    numkeys = arguments.integer(_NO_KEYS)
-    if numkeys < 1:
-        raise CommandError(_NO_KEYS)
-    if numkeys >= arguments.left():
-        raise arguments.syntax_error()
-    keys = [arguments.word() for _ in range(numkeys)]
-    is_first = take_end(arguments)
-    count = -1
-    while arguments.has_more():
-        if count >= 0 or not arguments.skip_with_value(b"COUNT"):
-            raise arguments.syntax_error()
-        count = arguments.integer(_NO_COUNT)
-        if count < 1:
-            raise CommandError(_NO_COUNT)
-    return keys, is_first, max(count, 1)
-
-
-def take_end(arguments: Arguments) -> bool:
-    """Read LEFT or RIGHT; True for LEFT."""
-    word = arguments.keyword()
-    if word not in (b"LEFT", b"RIGHT"):
-        raise arguments.syntax_error()
-    return word == b"LEFT"

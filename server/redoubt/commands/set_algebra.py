@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from redoubt.commands.arguments import Arguments
+from redoubt.commands.arguments import NO_KEYS, Arguments
 from redoubt.commands.declare import (
     ACCESS,
     DENYOOM,
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from redoubt.session import Session
 
 UNORDERED: Final = ("nondeterministic_output_order",)
-_NO_KEYS: Final = b"ERR numkeys should be greater than 0"
 _NEGATIVE_LIMIT: Final = b"ERR LIMIT can't be negative"
 _TOO_MANY_KEYS: Final = b"ERR Number of keys can't be greater than number of args"
 
@@ -146,9 +145,9 @@ def sdiffstore(ctx: Session, argv: list[bytes]) -> Reply:
          summary="Count what several sets have in common, up to a limit.")  # fmt: skip
 def sintercard(ctx: Session, argv: list[bytes]) -> Reply:
     arguments = Arguments(argv, 1)
-    numkeys = arguments.integer(_NO_KEYS)
+    numkeys = arguments.integer(NO_KEYS)
     if numkeys < 1:
-        raise CommandError(_NO_KEYS)
+        raise CommandError(NO_KEYS)
     if numkeys > arguments.left():
         raise CommandError(_TOO_MANY_KEYS)
     keys = [arguments.word() for _ in range(numkeys)]

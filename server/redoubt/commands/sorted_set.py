@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from redoubt.session import Session
 
 NOT_POSITIVE: Final = b"ERR value is out of range, must be positive"
-NO_KEYS: Final = b"ERR numkeys should be greater than 0"
-_NO_COUNT: Final = b"ERR count should be greater than 0"
 _NOT_A_NUMBER: Final = b"ERR resulting score is not a number (NaN)"
 _LONG_MAX: Final = (1 << 63) - 1
 _BAD_COUNT: Final = b"ERR value is out of range, value must between %d and %d" % (-_LONG_MAX, _LONG_MAX)
@@ -326,7 +324,7 @@ def pop_members(ctx: Session, key: bytes, found: SortedSet, count: int, is_lowes
          complexity="O(K+M*log N) for K keys and M members returned",
          summary="Remove members of the first sorted set that has any.")  # fmt: skip
 def zmpop(ctx: Session, argv: list[bytes]) -> Reply:
-    keys, is_lowest, count = parse_zmpop(Arguments(argv, 1))
+    keys, is_lowest, count = Arguments(argv, 1).keys_end_and_count(b"MIN", b"MAX")
     for key in keys:
         found = writable_sorted_set(ctx, key)
         if found is not None:
@@ -342,27 +340,6 @@ def pop_for_many(ctx: Session, key: bytes, found: SortedSet, count: int, is_lowe
     for member, score in pairs:
         elements.append([member, Double(score)])
     return [key, elements]
-
-
-def parse_zmpop(arguments: Arguments) -> tuple[list[bytes], bool, int]:
-    """Read `numkeys key ... MIN|MAX [COUNT count]`: keys, whether the lowest, how many."""
-    numkeys = arguments.integer(NO_KEYS)
-    if numkeys < 1:
-        raise CommandError(NO_KEYS)
-    if numkeys >= arguments.left():
-        raise arguments.syntax_error()
-    keys = [arguments.word() for _ in range(numkeys)]
-    end = arguments.keyword()
-    if end not in (b"MIN", b"MAX"):
-        raise arguments.syntax_error()
-    count = -1
-    while arguments.has_more():
-        if count >= 0 or not arguments.skip_with_value(b"COUNT"):
-            raise arguments.syntax_error()
-        count = arguments.integer(_NO_COUNT)
-        if count < 1:
-            raise CommandError(_NO_COUNT)
-    return keys, end == b"MIN", max(count, 1)
 
 
 @command("ZRANDMEMBER", "key [count [WITHSCORES]]", group=SORTED_SET, flags=READONLY, use=RO | ACCESS,
