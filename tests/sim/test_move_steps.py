@@ -89,7 +89,7 @@ EVERYBODY: Final = (
 @pytest.mark.parametrize("shards", [2, 3])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_kill_at_any_packet_loses_nothing(seed: int, shards: int, who: str) -> None:
-    # Of two masters both cannot be replaced by votes; with an operator they are (`test_moves.py`).
+    # Of two masters both cannot be replaced by votes: that takes an operator, which these stories lack.
     shape = (3 if who == "both" else shards, 1)
     for number in steps(seed, DELIVERIES, who):
         stage = begin(seed, shape)
