@@ -341,9 +341,11 @@ def server_process(*words: str, port: int = 0, config: str = "") -> Iterator[Ser
 
 
 @contextmanager
-def redis_process(*words: str, port: int = 0, config: str = "") -> Iterator[ServerProcess]:
-    """Run a real redis-server with these directives; config: path of a file."""
-    server = ServerProcess(["redis-server", *([config] if config else [])], words, port or free_port())
+def redis_process(
+    *words: str, port: int = 0, config: str = "", program: str = "redis-server"
+) -> Iterator[ServerProcess]:
+    """Run a real redis-server with these directives; config: path of a file; program: a newer judge's."""
+    server = ServerProcess([program, *([config] if config else [])], words, port or free_port())
     try:
         yield server
     finally:
