@@ -35,7 +35,7 @@ SERVER = ROOT / "server" / "redoubt"
 
 # Modules that stay interpreted, by path below server/redoubt.
 INTERPRETED = {
-    "config.py": "a table whose rows and attributes are found by name; nothing hot asks it",
+    "config.py": "a class whose attributes are found by name; nothing hot asks it",
     "cli.py": "runs for people, not for clients: nothing to gain",
     "main.py": "runs once",
     "runtime/logfile.py": "subclasses logging.Formatter, and nothing hot logs",

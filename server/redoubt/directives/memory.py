@@ -1,0 +1,77 @@
+"""Directives of memory: its limit, eviction, and up to which size a structure is packed.
+
+Rows of the table of `redoubt.directives.table`; what a row means stands in `redoubt.directives.directive`.
+The limits of packed structures are followed by `data/limits.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from redoubt.config_kinds import Choice, Integer, Memory
+from redoubt.directives.directive import Directive
+
+ROWS: Final = [
+    # Memory
+    Directive(
+        "maxmemory",
+        Memory(),
+        "Most bytes of used memory before keys are evicted or writes refused; 0 for no limit.",
+    ),
+    Directive(
+        "maxmemory-policy",
+        Choice(
+            "volatile-lru",
+            "volatile-lfu",
+            "volatile-random",
+            "volatile-ttl",
+            "allkeys-lru",
+            "allkeys-lfu",
+            "allkeys-random",
+            "noeviction",
+        ),
+        "Which keys go when memory is full.",
+    ),
+    Directive(
+        "maxmemory-samples",
+        Integer(1),
+        "No effect: the fullest of three buckets gives its oldest key.",
+    ),
+    Directive("active-expire-effort", Integer(1, 10), "How much time the search for expired keys may take."),
+    Directive("lfu-log-factor", Integer(0), "How many hits saturate a key's frequency counter."),
+    Directive("lfu-decay-time", Integer(0), "Minutes after which an unused frequency counter is halved."),
+    # Encodings
+    Directive(
+        "hash-max-listpack-entries",
+        Integer(0),
+        "Most fields of a hash that is packed.",
+        alias="hash-max-ziplist-entries",
+    ),
+    Directive(
+        "hash-max-listpack-value",
+        Integer(0),
+        "Longest field or value of a hash that is packed.",
+        alias="hash-max-ziplist-value",
+    ),
+    Directive("set-max-intset-entries", Integer(0), "Most members of a set of integers that is packed."),
+    Directive("set-max-listpack-entries", Integer(0), "Most members of a set that is packed."),
+    Directive("set-max-listpack-value", Integer(0), "Longest member of a set that is packed."),
+    Directive(
+        "list-max-listpack-size",
+        Integer(-(1 << 31), (1 << 31) - 1),
+        "Size of the chunks of a list: -1 to -5 for 4 to 64 KiB, a positive number for so many elements.",
+        alias="list-max-ziplist-size",
+    ),
+    Directive(
+        "zset-max-listpack-entries",
+        Integer(0),
+        "Most members of a sorted set that is packed.",
+        alias="zset-max-ziplist-entries",
+    ),
+    Directive(
+        "zset-max-listpack-value",
+        Integer(0),
+        "Longest member of a sorted set that is packed.",
+        alias="zset-max-ziplist-value",
+    ),
+]
