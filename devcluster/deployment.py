@@ -227,6 +227,7 @@ class Deployment:
             len(masters) == wanted
             and len(replicas) == wanted * int(spec.get("replicasPerShard", 1))
             and all(state["synced"] == "1" and state["link-up"] == "1" for state in replicas)
+            and all(state["cluster-ok"] == "1" for state in states)
         )
 
     def wait_synced(self, timeout_s: float = 60) -> None:

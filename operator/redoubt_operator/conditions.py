@@ -105,7 +105,7 @@ def judge(
     """All conditions of a cluster whose spec is valid, in the order in which they are listed."""
     covered = slots_covered(view)
     replication = _replication_healthy(spec, view)
-    ready = _ready(covered, replication)
+    ready = _ready(covered, replication, _all_agree(view))
     return (
         ready,
         # kstatus takes the first of these two that is true, and waiting does not help who waits for a person.
@@ -152,11 +152,10 @@ def paused(is_paused: bool) -> Verdict:
     return Verdict("Paused", "False", "NotPaused", "the operator acts")
 
 
-def _ready(covered: Verdict, replication: Verdict) -> Verdict:
-    if covered.status != "True":
-        return Verdict("Ready", "False", covered.reason, covered.message)
-    if replication.status != "True":
-        return Verdict("Ready", "False", replication.reason, replication.message)
+def _ready(covered: Verdict, replication: Verdict, agreement: Verdict) -> Verdict:
+    for one in (covered, replication, agreement):
+        if one.status != "True":
+            return Verdict("Ready", "False", one.reason, one.message)
     return Verdict("Ready", "True", "Serving", f"{covered.message}; {replication.message}")
 
 
@@ -225,6 +224,28 @@ def _replication_healthy(spec: ClusterSpec, view: ClusterView) -> Verdict:
         message += f"; behind: shards {', '.join(str(shard.index) for shard in lacking)}"
         return Verdict("ReplicationHealthy", "False", "ReplicasNotInSync", message)
     return Verdict("ReplicationHealthy", "True", "InSync", message)
+
+
+def _all_agree(view: ClusterView) -> Verdict:
+    """Whether a client may ask any serving member: each finds the cluster up and has met all others."""
+    serving = [
+        one
+        for shard in view.shards
+        if not shard.is_empty
+        for one in (shard.master, *shard.healthy_replicas)
+        if one is not None
+    ]
+    down = [one.pod.name for one in serving if one.status is not None and not one.status.cluster_ok]
+    if down:
+        message = f"for {', '.join(sorted(down))} the cluster is still down"
+        return Verdict("Ready", "False", "ClusterDownSeen", message)
+    ids = {one.node_id for one in serving}
+    seen = [one for one in serving if not isinstance(one.nodes, Unknown)]
+    apart = [one.pod.name for one in seen if not ids <= one.ids_met]
+    if apart:
+        message = f"{', '.join(sorted(apart))} have not met all other members yet"
+        return Verdict("Ready", "False", "MembersMeeting", message)
+    return Verdict("Ready", "True", "Agreed", "all members agree")
 
 
 def _memory_healthy(spec: ClusterSpec, view: ClusterView) -> Verdict:

@@ -229,6 +229,7 @@ class MemberStatus:
     uptime_ms: int = 0
     exports: int = 0  # moves of slots under way from it, and to it
     imports: int = 0
+    cluster_ok: bool = True  # cluster_state as it sees it: it answers CLUSTERDOWN otherwise
     needs: str = ""
     diverged: str = ""
 

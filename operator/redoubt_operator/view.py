@@ -152,6 +152,11 @@ class Server:
         return None
 
     @property
+    def ids_met(self) -> set[str]:
+        """The nodes that it has finished the handshake with, itself included."""
+        return {node.node_id for node in self.known_nodes if not node.is_handshaking}
+
+    @property
     def knows_others(self) -> bool:
         return any("myself" not in node.flags for node in self.known_nodes)
 

@@ -100,6 +100,7 @@ class Server:
     config: dict[str, str] = field(default_factory=dict)
     sample: Sample | None = None
     data_lost: bool = False
+    cluster_ok: bool = True
 
     @property
     def keys(self) -> int:

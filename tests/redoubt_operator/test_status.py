@@ -234,6 +234,31 @@ def test_slots_are_unknown_and_not_lost_while_their_master_is_silent():
     assert (world.condition("SlotsCovered"), world.condition("Ready")) == ("Unknown", "False")
 
 
+def test_a_cluster_is_not_ready_while_a_member_answers_that_it_is_down():
+    world = running()
+    world.hosts["demo-1-1"].server.cluster_ok = False
+    world.reconcile()
+    ready = condition(world, "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "ClusterDownSeen")
+    assert "demo-1-1" in ready["message"]
+    world.hosts["demo-1-1"].server.cluster_ok = True
+    world.reconcile()
+    assert world.condition("Ready") == "True"
+
+
+def test_a_cluster_is_not_ready_before_all_members_have_met():
+    world = running()
+    lines = world.hosts["demo-2-1"].server.lines
+    line = lines.pop(world.hosts["demo-0-1"].server.node_id)
+    world.reconcile()
+    ready = condition(world, "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "MembersMeeting")
+    assert "demo-2-1" in ready["message"]
+    lines[world.hosts["demo-0-1"].server.node_id] = line
+    world.reconcile()
+    assert world.condition("Ready") == "True"
+
+
 def test_an_operator_that_may_not_see_nodes_says_so_and_works():
     world = World(SMALL)
     world.sees_nodes = False

@@ -487,6 +487,7 @@ class World:
             lease_transitions=server.lease,
             boot_slots=count(server.boot_slots),
             data_lost=server.data_lost,
+            cluster_ok=server.cluster_ok,
             exports=sum(one.is_active for one in server.exports),
         )
         is_asked = is_moving(self.status) or is_planning(self.status)

@@ -81,6 +81,7 @@ def status_pairs(cluster: Cluster, now_ms: int) -> list[tuple[str, str | int]]:
         ("diverged", replication.diverged),
         ("exports", cluster.migrations.active_exports()),
         ("imports", cluster.migrations.active_imports()),
+        ("cluster-ok", int(cluster.availability.is_ok)),
     ]
 
 
