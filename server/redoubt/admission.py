@@ -35,6 +35,7 @@ from redoubt.session import (
     GATE_MIN_REPLICAS,
     GATE_MULTI,
     GATE_PAUSED,
+    GATE_PUSHES,
     GATE_REPLICA,
     GATE_STALE,
     GATE_SUBSCRIBER,
@@ -64,6 +65,12 @@ DISK: Final = ErrorReply(
 def admit(ctx: Session, row: Row, argv: list[bytes]) -> Reply:
     """Return None if the command may run, else its reply. Called when `row.gates & ctx.gates`."""
     gates = row.gates & ctx.gates
+    if gates & GATE_PUSHES:
+        if not ctx.is_atomic:  # else the reply of EXEC, which the pushes wait for, is not made yet
+            ctx.release_pushes()
+        gates &= ~GATE_PUSHES
+        if not gates:
+            return None
     if gates == GATE_CLUSTER and ctx.state.cluster is not None:
         return ctx.state.cluster.refusal(ctx, row, argv)  # every command with keys of a healthy cluster
     if gates & GATE_ASKING:

@@ -122,6 +122,7 @@ class ClientDispatcher(Dispatcher):
         state = self.state
         state.sessions.pop(link.session_id, None)
         state.blocking.closed(link)
+        state.pubsub.closed(link)
         if link.is_replica or link.is_master_link:
             state.replication.session_closed(link)
         if link.is_slot_import and state.cluster is not None:
@@ -132,6 +133,7 @@ class ClientDispatcher(Dispatcher):
     def drain(self, ctx: Session) -> None:
         """Run what stands in the session's buffer until it is empty, blocks, or output piles up."""
         state = self.state
+        state.current = ctx
         ctx.now_ms = state.now_ms
         parser = ctx.parser
         out = ctx.out
@@ -164,6 +166,9 @@ class ClientDispatcher(Dispatcher):
         except ProtocolError as error:
             self.end_with_error(ctx, error.text)
         state.statistics.commands_processed += count
+        state.current = None
+        if ctx.pushes:
+            ctx.release_pushes()
         if out and not ctx.is_dirty:
             state.mark_dirty(ctx)
 
@@ -232,8 +237,12 @@ class ClientDispatcher(Dispatcher):
                 argv = ctx.postponed
                 ctx.postponed = None
                 ctx.now_ms = self.state.now_ms
+                self.state.current = ctx
                 self.reply(ctx, self.execute(ctx, argv))
                 self.state.statistics.commands_processed += 1
+                self.state.current = None
+                if ctx.pushes:
+                    ctx.release_pushes()
             if not ctx.is_blocked and not ctx.closes_after_flush:
                 self.drain(ctx)
         return True

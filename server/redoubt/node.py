@@ -65,7 +65,9 @@ from redoubt.data.memory import used_memory
 from redoubt.dispatch import ClientDispatcher
 from redoubt.hooks import LifecycleHook
 from redoubt.interfaces import LISTEN_BUS, LISTEN_CLIENT, Effect, Exit, Link, OpenListener
+from redoubt.keyspace_events import KeyspaceEvents
 from redoubt.persist.dump_file import DumpFile
+from redoubt.pubsub import PubSub
 from redoubt.replication import commands as replication_commands  # noqa: F401
 from redoubt.replication import figures  # noqa: F401
 from redoubt.replication.roles import Replication
@@ -99,6 +101,8 @@ class Node(LifecycleHook):
         state.dispatcher = self.dispatcher
         state.lifecycle = self
         state.blocking = Blocking(state)
+        state.pubsub = PubSub()
+        state.events = KeyspaceEvents(state)
         state.transfers = Transfers(state)
         for number in range(1 if config.cluster_enabled else config.databases):
             keyspace = Keyspace(number, random, config.cluster_enabled)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from redoubt.blocking import Waiter
     from redoubt.commands.declare import Row
     from redoubt.data.keyspace import Keyspace
+    from redoubt.pubsub import Subscriptions
     from redoubt.resp.replies import Reply
     from redoubt.resp.requests import RequestParser
     from redoubt.state import ServerState
@@ -39,6 +40,7 @@ GATE_DISK: Final = 1 << 12  # stop-writes-on-bgsave-error
 GATE_ACL: Final = 1 << 13  # a restricted user
 GATE_HELD: Final = 1 << 14  # a MIGRATE is under way: writes to its keys
 GATE_ASKING: Final = 1 << 15  # the command before was ASKING, which counts for this one only
+GATE_PUSHES: Final = 1 << 16  # pushes wait until the reply of the command before has been appended
 
 # Classes of clients, each with an output buffer limit of its own (client-output-buffer-limit).
 CLASS_NORMAL: Final = 0
@@ -73,6 +75,8 @@ class Session(Link):
         self.is_master_link = is_master_link
         # A blocking command (WAIT, ...) waits; nothing more of this client runs until it ends.
         self.is_blocked = False
+        # A command of EXEC or of a script runs: it must not block.
+        self.is_atomic = False
         # The replies of this turn reached their bound; the rest of the pipeline runs after they are written.
         self.is_interrupted = False
         # What the blocking command waits for, and the command that a pause holds back; see redoubt.blocking.
@@ -93,6 +97,9 @@ class Session(Link):
         self.library_name = b""  # CLIENT SETINFO
         self.library_version = b""
         self.is_eviction_exempt = False  # CLIENT NO-EVICT
+        # What the client listens to (see redoubt.pubsub), and pushes that wait for its command's reply.
+        self.subscriptions: Subscriptions | None = None
+        self.pushes: list[bytes] = []
         # READONLY: a replica in a cluster serves reads; ASKING: this command may use an importing slot.
         self.is_readonly = False
         self.is_asking = False
@@ -117,3 +124,27 @@ class Session(Link):
     def rewrite(self, *commands: list[bytes]) -> None:
         """Propagate these commands instead of the one that runs: decisions, not questions."""
         self.rewritten = list(commands)
+
+    def notify(self, event_class: int, event: bytes, key: bytes) -> None:
+        """Publish what happened to a key of the session's database, if anybody wants such events."""
+        if self.state.event_classes & event_class:
+            self.state.events.notify(self.database, event_class, event, key)
+
+    def push(self, data: bytes) -> None:
+        """Send an encoded message that answers no command; the reply of a command under way comes first."""
+        if self.is_closed or self.closes_after_flush:
+            return
+        if self is self.state.current:
+            if not self.pushes:
+                self.set_own_gate(GATE_PUSHES, True)
+            self.pushes.append(data)
+        else:
+            self.out.append(data)
+            self.state.mark_dirty(self)
+
+    def release_pushes(self) -> None:
+        """Append the pushes that waited for the reply of the command before."""
+        self.set_own_gate(GATE_PUSHES, False)
+        self.out.extend(self.pushes)
+        self.pushes = []
+        self.state.mark_dirty(self)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from redoubt.config import Config
     from redoubt.data.keyspace import Keyspace
     from redoubt.hooks import ClusterHook, Dispatcher, LifecycleHook, PersistenceHook, ReplicationHook
+    from redoubt.keyspace_events import KeyspaceEvents
+    from redoubt.pubsub import PubSub
     from redoubt.session import Session
 
 
@@ -64,10 +66,14 @@ class ServerState:
         self.keyspaces: list[Keyspace] = []
         self.sessions: dict[int, Session] = {}
         self.session_id_next = 1
+        # The client whose input is being run now, whose pushes wait for the reply of its command.
+        self.current: Session | None = None
         self.effects: list[Effect] = []
         self.dirty_lanes: list[list[Link]] = [[] for _ in range(LANES)]
         # Gate bits that hold for every session (see redoubt.session).
         self.gates = 0
+        # The classes of keyspace events that somebody wants (see redoubt.keyspace_events).
+        self.event_classes = 0
         # Set by the parts themselves when the node is put together.
         self.dispatcher: Dispatcher
         self.replication: ReplicationHook
@@ -76,6 +82,8 @@ class ServerState:
         self.process = ProcessHook()
         self.rates = Rates()
         self.blocking: Blocking
+        self.pubsub: PubSub
+        self.events: KeyspaceEvents
         self.transfers: Transfers
         self.upkeep = UpkeepHook()
         self.cluster: ClusterHook | None = None

@@ -385,7 +385,7 @@ def _set_legacy_range(row: Row) -> None:
 def _gates(row: Row) -> int:
     """Collect the conditions that this command must stop for."""
     flags = row.flags
-    gates = gate.GATE_PAUSED | gate.GATE_ASKING
+    gates = gate.GATE_PAUSED | gate.GATE_ASKING | gate.GATE_PUSHES
     if not flags & NO_AUTH:
         gates |= gate.GATE_AUTH | gate.GATE_ACL
     if not flags & UNQUEUED:
