@@ -1,10 +1,11 @@
 """What one command costs between the socket and the socket, without either: parser, dispatch, data, encoder.
 
-    python bench/hot_path.py [--batch 16] [--cluster] [--json]
+    python -m bench.hot_path [--batch 16] [--form keys|one] [--tests set,get] [--cluster] [--json]
 
 A node without a process gets prepared batches of bytes; the time from `received` to the joined reply is
 divided by the number of commands. The figure is processor time, the least of many repetitions: noise only
-ever adds. Run it by the interpreter of `.venv` and by that of `.venv-compiled` to see both builds.
+ever adds. The commands are those of `bench.workloads`; keys that are popped from are filled before. Run it by
+the interpreter of `.venv` and by that of `.venv-compiled` to see both builds.
 """
 
 from __future__ import annotations
@@ -12,16 +13,15 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
 from random import Random
 
+from bench.workloads import FORMS, KEYS, RANDOM, Workload, batches
 from redoubt.build import BUILD
 from redoubt.config import Config
 from redoubt.interfaces import LISTEN_CLIENT, Link
 from redoubt.node import Node
 from redoubt.resp.replies import encode_command
 
-KEYS = 100_000
 BATCHES = 400
 REPETITIONS = 25
 START_MS = 1_700_000_000_000
@@ -31,29 +31,21 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--form", choices=list(FORMS), default="keys")
+    parser.add_argument("--tests", default="ping,set,get,incr,mset")
     parser.add_argument("--cluster", action="store_true")
     parser.add_argument("--maxmemory", default="0")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    node = start(options)
-    link = node.accepted(LISTEN_CLIENT, "127.0.0.1:50000", "127.0.0.1:6379", START_MS)
-    random = Random(1)
-
-    def key() -> bytes:
-        return b"key:%012d" % random.randrange(KEYS)
-
-    if options.cluster:
-        serve_all_slots(node, link)
-    makers: dict[str, Callable[[], list[bytes]]] = {
-        "PING": lambda: [b"PING"],
-        "SET": lambda: [b"SET", key(), b"xxx"],
-        "GET": lambda: [b"GET", key()],
-        "INCR": lambda: [b"INCR", b"counter:" + key()],
-        "MSET": lambda: [b"MSET", *[word for _ in range(10) for word in (key(), b"xxx")]],
-    }
-    if options.cluster:
-        del makers["MSET"]
-    figures = {name: measure(node, link, make, options.batch) for name, make in makers.items()}
+    figures: dict[str, float] = {}
+    for test in options.tests.split(","):
+        if options.cluster and test == "mset":
+            continue
+        node = start(options)
+        link = node.accepted(LISTEN_CLIENT, "127.0.0.1:50000", "127.0.0.1:6379", START_MS)
+        if options.cluster:
+            serve_all_slots(node, link)
+        figures[test.upper()] = measure(node, link, FORMS[options.form][test], options.batch)
     if options.json:
         print(json.dumps({"build": BUILD, "batch": options.batch, "ns": figures}))
     else:
@@ -91,22 +83,37 @@ def serve_all_slots(node: Node, link: Link) -> None:
     link.out.clear()
 
 
-def measure(node: Node, link: Link, make: Callable[[], list[bytes]], batch: int) -> float:
+def measure(node: Node, link: Link, work: Workload, batch: int) -> float:
     """Return the nanoseconds of one command."""
-    batches = [b"".join(encode_command(make()) for _ in range(batch)) for _ in range(BATCHES)]
+    draw = Random(1)
+    count = BATCHES * batch
+
+    def words() -> list[bytes]:
+        return [word.replace(RANDOM, f"{draw.randrange(KEYS):012d}").encode() for word in work.words]
+
     now_ms = START_MS + 10_000
+    if work.filling is not None:
+        for part in batches(work.filling(count * REPETITIONS)):
+            take(node, link, part.data, now_ms)
     best = 0.0
     for _ in range(REPETITIONS):
+        pieces = [b"".join(encode_command(words()) for _ in range(batch)) for _ in range(BATCHES)]
         began_ns = time.process_time_ns()
-        for data in batches:
-            node.received(link, data, now_ms)
-            b"".join(link.out)
-            link.out.clear()
-            link.is_dirty = False
-            node.state.dirty_lanes[link.lane].clear()
-        took = (time.process_time_ns() - began_ns) / (BATCHES * batch)
+        for data in pieces:
+            take(node, link, data, now_ms)
+        took = (time.process_time_ns() - began_ns) / count
         best = took if best == 0 or took < best else best
     return best
+
+
+def take(node: Node, link: Link, data: bytes, now_ms: int) -> bytes:
+    """Hand bytes to the node and return the replies, as one loop turn does."""
+    node.received(link, data, now_ms)
+    replies = b"".join(link.out)
+    link.out.clear()
+    link.is_dirty = False
+    node.state.dirty_lanes[link.lane].clear()
+    return replies
 
 
 if __name__ == "__main__":

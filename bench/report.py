@@ -49,10 +49,14 @@ class Report:
         """Write the section, replacing one of the same title."""
         if self._path is None:
             return
-        heading = f"## {self.title}\n"
-        text = self._path.read_text() if self._path.exists() else "# Benchmarks\n"
-        before, found, rest = text.partition(heading)
-        after = rest.partition("\n## ")[2] if found else ""
-        body = "\n".join(["", "```", *self._lines, "```", ""])
-        tail = f"\n## {after}" if after else ""
-        self._path.write_text(f"{before.rstrip()}\n\n{heading}{body}{tail}")
+        replace_section(self._path, self.title, "\n".join(["```", *self._lines, "```"]))
+
+
+def replace_section(path: Path, title: str, body: str) -> None:
+    """Write a section of a Markdown file, in the place of the one of the same title or at the end."""
+    heading = f"## {title}\n"
+    text = path.read_text() if path.exists() else "# Benchmarks\n"
+    before, found, rest = text.partition(heading)
+    after = rest.partition("\n## ")[2] if found else ""
+    tail = f"\n## {after}" if after else ""
+    path.write_text(f"{before.rstrip()}\n\n{heading}\n{body.strip()}\n{tail}")
