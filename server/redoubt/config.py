@@ -79,6 +79,7 @@ class Config:
     enable_debug_command: str = "no"
     enable_protected_configs: str = "no"
     slowlog_log_slower_than: int = 10000
+    notify_keyspace_events: str = ""
     slowlog_max_len: int = 128
 
     # Security
@@ -105,6 +106,9 @@ class Config:
     list_max_listpack_size: int = -2
     zset_max_listpack_entries: int = 128
     zset_max_listpack_value: int = 64
+    hll_sparse_max_bytes: int = 3000
+    stream_node_max_bytes: int = 4096
+    stream_node_max_entries: int = 100
 
     # Persistence
     dir: str = "."

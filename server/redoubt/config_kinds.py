@@ -169,6 +169,22 @@ class Words(Kind):
         return text.split() or [""]
 
 
+class EventLetters(Kind):
+    """Classes of keyspace events, a letter each; shown in Redis's order, and A for all that it stands for."""
+
+    form = "letters"
+    _ALL = "g$lshzxetd"
+    _OTHERS = "nKEm"
+
+    def parse_word(self, word: str) -> str:
+        """Read the letters."""
+        if any(letter not in self._ALL + self._OTHERS + "A" for letter in word):
+            raise ValueError("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")
+        letters = word.replace("A", self._ALL)
+        shown = "".join([letter for letter in self._ALL if letter in letters])
+        return shown.replace(self._ALL, "A") + "".join([one for one in self._OTHERS if one in letters])
+
+
 class Address(Kind):
     """A host and a port, or `no one`; the value is the pair, with port 0 for nobody."""
 

@@ -23,6 +23,7 @@ from redoubt.admission import admit
 from redoubt.commands.declare import TABLE, WRITE, Row, find, wrong_arity
 from redoubt.hooks import Dispatcher, UsageMeter
 from redoubt.interfaces import Link
+from redoubt.keyspace_events import EVENT_EXPIRED
 from redoubt.resp.replies import (
     BULK_HEADERS,
     CRLF,
@@ -332,6 +333,7 @@ class ClientDispatcher(Dispatcher):
         if replication.is_replica or self.state.gates & GATE_PAUSED:
             return False
         self.state.statistics.expired_keys += 1
+        self.state.events.notify(database, EVENT_EXPIRED, b"expired", key)
         if replication.is_feeding:
             replication.feed(database, [b"DEL", key])
         return True

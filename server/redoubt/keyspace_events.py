@@ -54,15 +54,19 @@ class KeyspaceEvents:
         self.state = state
         self.is_by_key = False
         self.is_by_event = False
+        state.config.on_change("notify-keyspace-events", self.follow_config)
+        self.follow_config()
 
-    def follow(self, letters: str) -> None:
-        """Publish from now on what these letters ask for."""
+    def follow_config(self) -> str:
+        """Publish from now on what the directive asks for; called at the start and when it changes."""
+        letters = self.state.config.notify_keyspace_events
         self.is_by_key = "K" in letters
         self.is_by_event = "E" in letters
         classes = 0
         for letter in letters.replace("A", _ALL):
             classes |= _CLASSES.get(letter, 0)
         self.state.event_classes = classes if self.is_by_key or self.is_by_event else 0
+        return ""
 
     def notify(self, database: int, event_class: int, event: bytes, key: bytes) -> None:
         """Publish one event if its class is asked for."""

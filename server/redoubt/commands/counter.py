@@ -15,6 +15,7 @@ from redoubt.commands.declare import ACCESS, DENYOOM, FAST, RW, STRING, UPDATE, 
 from redoubt.commands.reading import writable_text
 from redoubt.data import long_double
 from redoubt.data.text import INTEGER_MAX, INTEGER_MIN, text_bytes, text_integer
+from redoubt.keyspace_events import EVENT_STRING
 from redoubt.resp.replies import CommandError, ErrorReply, Reply
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def _increment(ctx: Session, key: bytes, increment: int) -> Reply:
     if not INTEGER_MIN <= total <= INTEGER_MAX:
         return WOULD_OVERFLOW
     ctx.db.store(key, total)
+    ctx.notify(EVENT_STRING, b"incrby", key)
     return total
 
 
@@ -80,5 +82,6 @@ def incrbyfloat(ctx: Session, argv: list[bytes]) -> Reply:
         raise CommandError(b"ERR increment would produce NaN or Infinity")
     text = total.text()
     ctx.db.store(key, text)
+    ctx.notify(EVENT_STRING, b"incrbyfloat", key)
     ctx.rewrite([b"SET", key, text, b"KEEPTTL"])
     return text

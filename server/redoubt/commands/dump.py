@@ -25,9 +25,11 @@ from redoubt.commands.declare import (
     command,
 )
 from redoubt.commands.reading import read
+from redoubt.data.field_deadlines import note_fields
 from redoubt.data.frequency import COUNTER_MAX, packed_counter
 from redoubt.data.keyspace import ACCESS_FREQUENT
 from redoubt.data.text import INTEGER_MAX, Value
+from redoubt.keyspace_events import EVENT_GENERIC
 from redoubt.persist.payload import BadPayload, UntrustedPayload, dump, restore, version_of
 from redoubt.persist.rdb_format import VERSION_WRITTEN
 from redoubt.resp.replies import OK, CommandError, ErrorReply, Reply
@@ -110,15 +112,20 @@ def restore_(ctx: Session, argv: list[bytes]) -> Reply:
         due_ms = min(due_ms + ctx.now_ms, INTEGER_MAX)
     if due_ms and due_ms <= ctx.now_ms and not ctx.is_master_link:
         if options.is_replacing and ctx.db.delete(key):
+            ctx.notify(EVENT_GENERIC, b"del", key)
             ctx.rewrite([b"DEL", key])
         return OK
+    if options.is_replacing:
+        ctx.db.delete(key)  # so that it counts as a new key, as in Redis
     ctx.db.set(key, value)
+    note_fields(ctx.db, key, value)
     if due_ms:
         ctx.db.set_expire(key, due_ms)
     _set_use(ctx, key, options)
     if version_of(payload) != VERSION_WRITTEN:
         payload = dump(value)
     ctx.rewrite([b"RESTORE", key, b"%d" % due_ms, payload, *options.words(due_ms > 0)])
+    ctx.notify(EVENT_GENERIC, b"restore", key)
     return OK
 
 

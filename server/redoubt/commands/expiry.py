@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from redoubt.commands.arguments import integer
 from redoubt.commands.declare import ACCESS, FAST, GENERIC, READONLY, RO, RW, UPDATE, WRITE, command
 from redoubt.data.text import INTEGER_MAX, INTEGER_MIN
+from redoubt.keyspace_events import EVENT_GENERIC, EVENT_MISS
 from redoubt.resp.replies import CommandError, Reply
 
 if TYPE_CHECKING:
@@ -66,10 +67,12 @@ def _expire(ctx: Session, argv: list[bytes], name: bytes, unit_ms: int, origin_m
         return 0
     if due_ms <= ctx.now_ms and not ctx.is_master_link:
         ctx.db.delete(key)
+        ctx.notify(EVENT_GENERIC, b"del", key)
         ctx.rewrite([b"DEL", key])
         return 1
     # 0 and below would read as "no expiry"; they come only from a master, and have passed long ago.
     ctx.db.set_expire(key, max(due_ms, 1))
+    ctx.notify(EVENT_GENERIC, b"expire", key)
     ctx.rewrite([b"PEXPIREAT", key, b"%d" % due_ms])
     return 1
 
@@ -110,7 +113,10 @@ def _conditions_hold(conditions: list[bytes], current_ms: int, due_ms: int) -> b
 def persist(ctx: Session, argv: list[bytes]) -> Reply:
     if ctx.db.lookup(argv[1], ctx.now_ms) is None:
         return 0
-    return 1 if ctx.db.persist(argv[1]) else 0
+    if not ctx.db.persist(argv[1]):
+        return 0
+    ctx.notify(EVENT_GENERIC, b"persist", argv[1])
+    return 1
 
 
 @command("TTL", "key", group=GENERIC, flags=READONLY | FAST, use=RO | ACCESS, since="1.0.0",
@@ -144,6 +150,7 @@ def _due_time(ctx: Session, key: bytes) -> int:
     """Return the absolute expiry time of a key in milliseconds, or one of the two negative answers."""
     if ctx.db.peek(key, ctx.now_ms) is None:
         ctx.state.statistics.keyspace_misses += 1
+        ctx.notify(EVENT_MISS, b"keymiss", key)
         return _NO_KEY
     ctx.state.statistics.keyspace_hits += 1
     return ctx.db.expire_at(key) or _NO_EXPIRY

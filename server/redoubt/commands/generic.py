@@ -26,7 +26,9 @@ from redoubt.commands.declare import (
     command,
 )
 from redoubt.commands.reading import NO_SUCH_KEY, database_number, database_of, read
+from redoubt.data.field_deadlines import note_fields
 from redoubt.data.text import copy_of, type_name
+from redoubt.keyspace_events import EVENT_GENERIC
 from redoubt.resp.replies import OK, CommandError, ErrorReply, Reply, SimpleString
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ def _delete(ctx: Session, argv: list[bytes]) -> Reply:
     for key in argv[1:]:
         # A key that has expired meanwhile is deleted by the lookup and does not count.
         if ctx.db.peek(key, ctx.now_ms) is not None and ctx.db.delete(key):
+            ctx.notify(EVENT_GENERIC, b"del", key)
             deleted += 1
     return deleted
 
@@ -103,9 +106,13 @@ def _rename(ctx: Session, key: bytes, newkey: bytes, needs_free_name: bool) -> b
         return False
     due_ms = ctx.db.expire_at(key)
     ctx.db.delete(key)
+    ctx.db.delete(newkey)  # so that the new name counts as a new key, as in Redis
     ctx.db.set(newkey, value)
+    note_fields(ctx.db, newkey, value)
     if due_ms:
         ctx.db.set_expire(newkey, due_ms)
+    ctx.notify(EVENT_GENERIC, b"rename_from", key)
+    ctx.notify(EVENT_GENERIC, b"rename_to", newkey)
     return True
 
 
@@ -135,9 +142,13 @@ def _copy(ctx: Session, key: bytes, newkey: bytes, target: Keyspace, is_replacin
     if value is None or (target.lookup(newkey, ctx.now_ms) is not None and not is_replacing):
         return 0
     due_ms = ctx.db.expire_at(key)
-    target.set(newkey, copy_of(value))
+    copied = copy_of(value)
+    target.delete(newkey)  # so that it counts as a new key, as in Redis
+    target.set(newkey, copied)
+    note_fields(target, newkey, copied)
     if due_ms:
         target.set_expire(newkey, due_ms)
+    ctx.state.events.notify(target.database, EVENT_GENERIC, b"copy_to", newkey)
     if target is not ctx.db:
         ctx.db.changes += 1  # what is propagated is asked of the session's own database
     return 1
@@ -158,6 +169,9 @@ def move(ctx: Session, argv: list[bytes]) -> Reply:
     due_ms = ctx.db.expire_at(key)
     ctx.db.delete(key)
     target.set(key, value)
+    note_fields(target, key, value)
     if due_ms:
         target.set_expire(key, due_ms)
+    ctx.notify(EVENT_GENERIC, b"move_from", key)
+    ctx.state.events.notify(target.database, EVENT_GENERIC, b"move_to", key)
     return 1

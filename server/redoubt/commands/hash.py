@@ -28,6 +28,7 @@ from redoubt.commands.reading import WRONG_TYPE
 from redoubt.data import long_double
 from redoubt.data.hash import Hash
 from redoubt.data.text import INTEGER_MAX, INTEGER_MIN, parse_integer
+from redoubt.keyspace_events import EVENT_GENERIC, EVENT_HASH
 from redoubt.resp.replies import OK, CommandError, ErrorReply, Reply
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def writable_hash(ctx: Session, key: bytes) -> Hash | None:
     raise CommandError(WRONG_TYPE)
 
 
-def put_fields(ctx: Session, key: bytes, pairs: list[bytes]) -> int:
+def put_fields(ctx: Session, key: bytes, pairs: list[bytes], event: bytes = b"hset") -> int:
     """Set fields (field and value in turn), making the hash if there is none; count the new ones."""
     found = writable_hash(ctx, key)
     limits = ctx.state.limits
@@ -63,6 +64,7 @@ def put_fields(ctx: Session, key: bytes, pairs: list[bytes]) -> int:
         ctx.db.set(key, target)
     else:
         ctx.db.end_change(target, size_before)
+    ctx.notify(EVENT_HASH, event, key)
     return added
 
 
@@ -111,8 +113,10 @@ def hdel(ctx: Session, argv: list[bytes]) -> Reply:
         if found.count() and found.remove(field):
             removed += 1
     ctx.db.end_change(found, size_before)
+    ctx.notify(EVENT_HASH, b"hdel", key)
     if found.count() == 0:
         ctx.db.delete(key)
+        ctx.notify(EVENT_GENERIC, b"del", key)
     return removed
 
 
@@ -129,7 +133,7 @@ def hincrby(ctx: Session, argv: list[bytes]) -> Reply:
     total = number + increment
     if not INTEGER_MIN <= total <= INTEGER_MAX:
         return WOULD_OVERFLOW
-    put_fields(ctx, argv[1], [argv[2], b"%d" % total])
+    put_fields(ctx, argv[1], [argv[2], b"%d" % total], b"hincrby")
     return total
 
 
@@ -151,6 +155,6 @@ def hincrbyfloat(ctx: Session, argv: list[bytes]) -> Reply:
     if total.is_infinite:
         return ErrorReply(b"ERR increment would produce NaN or Infinity")
     result = total.text()
-    put_fields(ctx, argv[1], [argv[2], result])
+    put_fields(ctx, argv[1], [argv[2], result], b"hincrbyfloat")
     ctx.rewrite([b"HSET", argv[1], argv[2], result])
     return result

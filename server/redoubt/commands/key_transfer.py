@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from redoubt.blocking import Waiter
 from redoubt.interfaces import LANE_CLIENT, Dial, Link, LinkOwner
+from redoubt.keyspace_events import EVENT_GENERIC
 from redoubt.persist.payload import dump
 from redoubt.resp.decoder import NeedMore, ReplyDecoder
 from redoubt.resp.replies import OK, ErrorReply, ProtocolError, Reply, encode_command
@@ -295,6 +296,8 @@ class Transfers(LinkOwner):
     def _delete(self, transfer: Transfer) -> None:
         """Delete the keys that the target has, as one DEL."""
         gone = [key for key in transfer.taken if transfer.keyspace.delete(key)]
+        for key in gone:
+            self.state.events.notify(transfer.database, EVENT_GENERIC, b"del", key)
         replication = self.state.replication
         if gone and replication.is_feeding:
             replication.feed(transfer.database, [b"DEL", *gone])

@@ -25,6 +25,7 @@ from redoubt.commands.declare import (
 )
 from redoubt.commands.reading import WRONG_TYPE
 from redoubt.data.list import TextList
+from redoubt.keyspace_events import EVENT_GENERIC, EVENT_LIST
 from redoubt.resp.replies import NULL_ARRAY, CommandError, Reply
 
 if TYPE_CHECKING:
@@ -50,22 +51,38 @@ def push(ctx: Session, key: bytes, texts: list[bytes], is_first: bool) -> int:
         for text in texts:
             made.push(text, is_first, limits)
         ctx.db.set(key, made)
+        ctx.notify(EVENT_LIST, b"lpush" if is_first else b"rpush", key)
         return made.total
     size_before = ctx.db.begin_change(key)
     for text in texts:
         found.push(text, is_first, limits)
     ctx.db.end_change(found, size_before)
+    ctx.notify(EVENT_LIST, b"lpush" if is_first else b"rpush", key)
     return found.total
 
 
 def pop(ctx: Session, key: bytes, found: TextList, is_first: bool) -> bytes:
     """Take one element of an existing list, and the key with the last one."""
+    text = take(ctx, key, found, is_first)
+    notify_popped(ctx, key, found.total == 0, is_first)
+    return text
+
+
+def take(ctx: Session, key: bytes, found: TextList, is_first: bool) -> bytes:
+    """Take one element like `pop`, but leave it to the caller to notify."""
     size_before = ctx.db.begin_change(key)
     text = found.pop(is_first)
     ctx.db.end_change(found, size_before)
     if found.total == 0:
         ctx.db.delete(key)
     return text
+
+
+def notify_popped(ctx: Session, key: bytes, is_gone: bool, is_first: bool) -> None:
+    """Notify that elements of a list were taken, and the key with them if none is left."""
+    ctx.notify(EVENT_LIST, b"lpop" if is_first else b"rpop", key)
+    if is_gone:
+        ctx.notify(EVENT_GENERIC, b"del", key)
 
 
 def pop_many(ctx: Session, key: bytes, found: TextList, count: int, is_first: bool) -> list[bytes]:
@@ -75,10 +92,12 @@ def pop_many(ctx: Session, key: bytes, found: TextList, count: int, is_first: bo
         if not is_first:
             texts.reverse()
         ctx.db.delete(key)
+        notify_popped(ctx, key, True, is_first)
         return texts
     size_before = ctx.db.begin_change(key)
     texts = found.pop_many(count, is_first)
     ctx.db.end_change(found, size_before)
+    notify_popped(ctx, key, False, is_first)
     return texts
 
 
@@ -167,9 +186,12 @@ def move(ctx: Session, source_key: bytes, target_key: bytes, from_first: bool, t
         text = source.pop(from_first)
         source.push(text, to_first, ctx.state.limits)
         ctx.db.end_change(source, size_before)
+        ctx.notify(EVENT_LIST, b"lpush" if to_first else b"rpush", target_key)
+        notify_popped(ctx, source_key, False, from_first)
         return text
-    text = pop(ctx, source_key, source, from_first)
+    text = take(ctx, source_key, source, from_first)
     push(ctx, target_key, [text], to_first)
+    notify_popped(ctx, source_key, source.total == 0, from_first)
     return text
 
 

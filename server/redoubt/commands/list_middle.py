@@ -27,6 +27,7 @@ from redoubt.commands.declare import (
 from redoubt.commands.list import writable_list
 from redoubt.commands.reading import NO_SUCH_KEY, WRONG_TYPE, read
 from redoubt.data.list import TextList
+from redoubt.keyspace_events import EVENT_GENERIC, EVENT_LIST
 from redoubt.resp.replies import OK, CommandError, ErrorReply, Reply
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def lset(ctx: Session, argv: list[bytes]) -> Reply:
     size_before = ctx.db.begin_change(key)
     found.put(index, argv[3], ctx.state.limits)
     ctx.db.end_change(found, size_before)
+    ctx.notify(EVENT_LIST, b"lset", key)
     return OK
 
 
@@ -158,6 +160,7 @@ def linsert(ctx: Session, argv: list[bytes]) -> Reply:
     size_before = ctx.db.begin_change(key)
     found.insert_beside(argv[3], argv[4], where == b"BEFORE", ctx.state.limits)
     ctx.db.end_change(found, size_before)
+    ctx.notify(EVENT_LIST, b"linsert", key)
     return found.total
 
 
@@ -173,8 +176,10 @@ def lrem(ctx: Session, argv: list[bytes]) -> Reply:
     size_before = ctx.db.begin_change(key)
     removed = found.remove_equal(argv[3], max(count, -_LONG_MAX))
     ctx.db.end_change(found, size_before)
+    ctx.notify(EVENT_LIST, b"lrem", key)
     if found.total == 0:
         ctx.db.delete(key)
+        ctx.notify(EVENT_GENERIC, b"del", key)
     return removed
 
 
@@ -189,8 +194,11 @@ def ltrim(ctx: Session, argv: list[bytes]) -> Reply:
     first, past = bounds(start, stop, found.total)
     if first >= past:
         ctx.db.delete(key)
+        ctx.notify(EVENT_LIST, b"ltrim", key)
+        ctx.notify(EVENT_GENERIC, b"del", key)
         return OK
     size_before = ctx.db.begin_change(key)
     found.trim(first, past)
     ctx.db.end_change(found, size_before)
+    ctx.notify(EVENT_LIST, b"ltrim", key)
     return OK

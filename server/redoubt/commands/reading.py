@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from redoubt.commands.arguments import NOT_AN_INTEGER, integer
 from redoubt.data.structure import Structure
 from redoubt.data.text import Text, Value
+from redoubt.keyspace_events import EVENT_MISS
 from redoubt.resp.replies import CommandError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def read(ctx: Session, key: bytes) -> Value | None:
     value = ctx.db.lookup(key, ctx.now_ms)
     if value is None:
         ctx.state.statistics.keyspace_misses += 1
+        ctx.notify(EVENT_MISS, b"keymiss", key)
     else:
         ctx.state.statistics.keyspace_hits += 1
     return value
@@ -45,6 +47,7 @@ def read_text(ctx: Session, key: bytes) -> Text | None:
         return value
     if value is None:
         ctx.state.statistics.keyspace_misses += 1
+        ctx.notify(EVENT_MISS, b"keymiss", key)
         return None
     ctx.state.statistics.keyspace_hits += 1
     if isinstance(value, Structure):

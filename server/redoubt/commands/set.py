@@ -27,6 +27,7 @@ from redoubt.commands.declare import (
 from redoubt.commands.iteration import parse_cursor, parse_scan_options
 from redoubt.commands.reading import WRONG_TYPE, read
 from redoubt.data.set import MemberSet
+from redoubt.keyspace_events import EVENT_GENERIC, EVENT_SET
 from redoubt.resp.replies import CommandError, Reply, SetReply
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def add_members(ctx: Session, key: bytes, members: list[bytes]) -> int:
         for member in members:
             added += made.add(member, limits)
         ctx.db.set(key, made)
+        ctx.notify(EVENT_SET, b"sadd", key)
         return added
     if len(members) == 1 and found.has(members[0]):
         return 0
@@ -78,10 +80,14 @@ def add_members(ctx: Session, key: bytes, members: list[bytes]) -> int:
     ctx.db.end_change(found, size_before)
     if added == 0:
         ctx.db.changes = changes_before
+    else:
+        ctx.notify(EVENT_SET, b"sadd", key)
     return added
 
 
-def remove_members(ctx: Session, key: bytes, found: MemberSet, members: list[bytes]) -> int:
+def remove_members(
+    ctx: Session, key: bytes, found: MemberSet, members: list[bytes], event: bytes = b"srem"
+) -> int:
     """Remove members of an existing set, and the key with the last one; count those that were there."""
     if not any(found.has(member) for member in members):
         return 0
@@ -91,8 +97,10 @@ def remove_members(ctx: Session, key: bytes, found: MemberSet, members: list[byt
         if found.count() and found.remove(member):
             removed += 1
     ctx.db.end_change(found, size_before)
+    ctx.notify(EVENT_SET, event, key)
     if found.count() == 0:
         ctx.db.delete(key)
+        ctx.notify(EVENT_GENERIC, b"del", key)
     return removed
 
 
@@ -138,7 +146,7 @@ def spop(ctx: Session, argv: list[bytes]) -> Reply:
         if found is None:
             return None
         member = found.random_member(ctx.db.random)
-        remove_members(ctx, key, found, [member])
+        remove_members(ctx, key, found, [member], b"spop")
         ctx.rewrite([b"SREM", key, member])
         return member
     arguments = Arguments(argv, 2)
@@ -152,10 +160,12 @@ def spop(ctx: Session, argv: list[bytes]) -> Reply:
     if count >= found.count():
         members = found.members()
         ctx.db.delete(key)
+        ctx.notify(EVENT_SET, b"spop", key)
+        ctx.notify(EVENT_GENERIC, b"del", key)
         ctx.rewrite([b"DEL", key])
     else:
         members = _draw_different(ctx, found, count)
-        remove_members(ctx, key, found, members)
+        remove_members(ctx, key, found, members, b"spop")
         ctx.rewrite([b"SREM", key, *members])
     return SetReply(list[Reply](members))
 

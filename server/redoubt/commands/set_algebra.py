@@ -26,6 +26,7 @@ from redoubt.commands.declare import (
 )
 from redoubt.commands.set import readable_set
 from redoubt.data.set import MemberSet
+from redoubt.keyspace_events import EVENT_GENERIC, EVENT_SET
 from redoubt.resp.replies import CommandError, Reply, SetReply
 
 if TYPE_CHECKING:
@@ -82,17 +83,19 @@ def _size(one: MemberSet) -> int:
     return one.count()
 
 
-def _store(ctx: Session, key: bytes, members: list[bytes]) -> int:
+def _store(ctx: Session, key: bytes, members: list[bytes], event: bytes) -> int:
     """Put the result in place of whatever is at `key`; return its size."""
     if not members:
         if ctx.db.lookup(key, ctx.now_ms) is not None:
             ctx.db.delete(key)
+            ctx.notify(EVENT_GENERIC, b"del", key)
         return 0
     made = MemberSet()
     limits = ctx.state.limits
     for member in members:
         made.add(member, limits)
     ctx.db.set(key, made)
+    ctx.notify(EVENT_SET, event, key)
     return len(members)
 
 
@@ -122,14 +125,14 @@ def sdiff(ctx: Session, argv: list[bytes]) -> Reply:
          complexity="O(N*M) for N members of the smallest of M sets",
          summary="Store what several sets have in common.")  # fmt: skip
 def sinterstore(ctx: Session, argv: list[bytes]) -> Reply:
-    return _store(ctx, argv[1], intersection(_sets(ctx, argv[2:])))
+    return _store(ctx, argv[1], intersection(_sets(ctx, argv[2:])), b"sinterstore")
 
 
 @command("SUNIONSTORE", "destination:key key [key ...]", group=SET, flags=WRITE | DENYOOM,
          use=(OW | UPDATE, RO | ACCESS), since="1.0.0", complexity="O(N) for N members of all sets",
          summary="Store the members of several sets.")  # fmt: skip
 def sunionstore(ctx: Session, argv: list[bytes]) -> Reply:
-    return _store(ctx, argv[1], union(_sets(ctx, argv[2:])))
+    return _store(ctx, argv[1], union(_sets(ctx, argv[2:])), b"sunionstore")
 
 
 @command("SDIFFSTORE", "destination:key key [key ...]", group=SET, flags=WRITE | DENYOOM,
@@ -137,7 +140,7 @@ def sunionstore(ctx: Session, argv: list[bytes]) -> Reply:
          complexity="O(N*M) for N members of the first of M sets",
          summary="Store the members of the first set that no other has.")  # fmt: skip
 def sdiffstore(ctx: Session, argv: list[bytes]) -> Reply:
-    return _store(ctx, argv[1], difference(_sets(ctx, argv[2:])))
+    return _store(ctx, argv[1], difference(_sets(ctx, argv[2:])), b"sdiffstore")
 
 
 @command("SINTERCARD", "numkeys key [key ...] [LIMIT limit:integer]", group=SET, flags=READONLY,

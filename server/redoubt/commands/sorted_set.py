@@ -29,6 +29,7 @@ from redoubt.commands.declare import (
 from redoubt.commands.iteration import parse_cursor, parse_scan_options
 from redoubt.commands.reading import WRONG_TYPE, read
 from redoubt.data.sorted_set import SortedSet
+from redoubt.keyspace_events import EVENT_GENERIC, EVENT_SORTED_SET
 from redoubt.resp.doubles import double_text
 from redoubt.resp.replies import NULL_ARRAY, CommandError, Double, Reply
 
@@ -75,18 +76,21 @@ def members_reply(ctx: Session, pairs: Pairs, has_scores: bool) -> Reply:
     return reply
 
 
-def remove_ranks(ctx: Session, key: bytes, found: SortedSet, first: int, past: int) -> Pairs:
+def remove_ranks(ctx: Session, key: bytes, found: SortedSet, first: int, past: int, event: bytes) -> Pairs:
     """Remove the members from rank `first` to before `past`, and the key with the last one; return them."""
     pairs = found.slice(first, past)
     if not pairs:
         return pairs
     if len(pairs) == found.count():
         ctx.db.delete(key)
+        ctx.notify(EVENT_SORTED_SET, event, key)
+        ctx.notify(EVENT_GENERIC, b"del", key)
         return pairs
     size_before = ctx.db.begin_change(key)
     for member, _ in pairs:
         found.remove(member)
     ctx.db.end_change(found, size_before)
+    ctx.notify(EVENT_SORTED_SET, event, key)
     return pairs
 
 
@@ -127,6 +131,10 @@ class Addition:
             target.put(member, score, ctx.state.limits)
             self.updated += 1
 
+    def notify(self, ctx: Session, key: bytes) -> None:
+        """Notify that the sorted set has changed."""
+        ctx.notify(EVENT_SORTED_SET, b"zincr" if self.is_increment else b"zadd", key)
+
 
 def _add(ctx: Session, key: bytes, addition: Addition, scores: list[float], members: list[bytes]) -> None:
     found = writable_sorted_set(ctx, key)
@@ -137,6 +145,7 @@ def _add(ctx: Session, key: bytes, addition: Addition, scores: list[float], memb
         for place in range(len(members)):
             addition.apply(ctx, made, scores[place], members[place])
         ctx.db.set(key, made)
+        addition.notify(ctx, key)
         return
     size_before = ctx.db.begin_change(key)
     changes_before = ctx.db.changes
@@ -147,6 +156,8 @@ def _add(ctx: Session, key: bytes, addition: Addition, scores: list[float], memb
         ctx.db.end_change(found, size_before)
         if addition.added + addition.updated == 0:
             ctx.db.changes = changes_before
+        else:
+            addition.notify(ctx, key)
 
 
 @command("ZADD", "key [NX | XX] [GT | LT] [CH] [INCR] (score:double member)...", group=SORTED_SET,
@@ -216,8 +227,10 @@ def zrem(ctx: Session, argv: list[bytes]) -> Reply:
         if found.count() and found.remove(member):
             removed += 1
     ctx.db.end_change(found, size_before)
+    ctx.notify(EVENT_SORTED_SET, b"zrem", key)
     if found.count() == 0:
         ctx.db.delete(key)
+        ctx.notify(EVENT_GENERIC, b"del", key)
     return removed
 
 
@@ -313,8 +326,8 @@ def pop_members(ctx: Session, key: bytes, found: SortedSet, count: int, is_lowes
     total = found.count()
     count = min(count, total)
     if is_lowest:
-        return remove_ranks(ctx, key, found, 0, count)
-    pairs = remove_ranks(ctx, key, found, total - count, total)
+        return remove_ranks(ctx, key, found, 0, count, b"zpopmin")
+    pairs = remove_ranks(ctx, key, found, total - count, total, b"zpopmax")
     pairs.reverse()
     return pairs
 

@@ -190,8 +190,8 @@ def _combine(ctx: Session, argv: list[bytes], kind: int) -> Reply:
     return members_reply(ctx, sorted(_result(combination, kind), key=_by_score), combination.has_scores)
 
 
-def _combine_and_store(ctx: Session, argv: list[bytes], kind: int) -> Reply:
-    return store(ctx, argv[1], _result(_parse(ctx, argv, 2, kind, False), kind))
+def _combine_and_store(ctx: Session, argv: list[bytes], kind: int, event: bytes) -> Reply:
+    return store(ctx, argv[1], _result(_parse(ctx, argv, 2, kind, False), kind), event)
 
 
 def _result(combination: Combination, kind: int) -> Pairs:
@@ -229,7 +229,7 @@ def zdiff(ctx: Session, argv: list[bytes]) -> Reply:
          complexity="O(N + M*log M) for N members of all sets and M of the result",
          summary="Store the members of several sorted sets.")  # fmt: skip
 def zunionstore(ctx: Session, argv: list[bytes]) -> Reply:
-    return _combine_and_store(ctx, argv, UNION)
+    return _combine_and_store(ctx, argv, UNION, b"zunionstore")
 
 
 @command("ZINTERSTORE", "destination:key numkeys key [key ...] [WEIGHTS weight:integer [weight ...]]"
@@ -238,7 +238,7 @@ def zunionstore(ctx: Session, argv: list[bytes]) -> Reply:
          complexity="O(N*K + M*log M) for N members of the smallest of K sets, M returned",
          summary="Store what several sorted sets have in common.")  # fmt: skip
 def zinterstore(ctx: Session, argv: list[bytes]) -> Reply:
-    return _combine_and_store(ctx, argv, INTERSECTION)
+    return _combine_and_store(ctx, argv, INTERSECTION, b"zinterstore")
 
 
 @command("ZDIFFSTORE", "destination:key numkeys key [key ...]", group=SORTED_SET, flags=WRITE | DENYOOM,
@@ -246,7 +246,7 @@ def zinterstore(ctx: Session, argv: list[bytes]) -> Reply:
          complexity="O(N*K + M*log M) for N members of the first of K sets, M of the result",
          summary="Store the members of the first sorted set that no other has.")  # fmt: skip
 def zdiffstore(ctx: Session, argv: list[bytes]) -> Reply:
-    return _combine_and_store(ctx, argv, DIFFERENCE)
+    return _combine_and_store(ctx, argv, DIFFERENCE, b"zdiffstore")
 
 
 @command("ZINTERCARD", "numkeys key [key ...] [LIMIT limit:integer]", group=SORTED_SET, flags=READONLY,

@@ -33,6 +33,7 @@ from redoubt.commands.sorted_set import (
     writable_sorted_set,
 )
 from redoubt.data.sorted_set import Bound, SortedSet
+from redoubt.keyspace_events import EVENT_GENERIC, EVENT_SORTED_SET
 from redoubt.resp.replies import CommandError, Reply
 
 if TYPE_CHECKING:
@@ -254,19 +255,21 @@ def zrevrangebylex(ctx: Session, argv: list[bytes]) -> Reply:
 def zrangestore(ctx: Session, argv: list[bytes]) -> Reply:
     resolved = _general_query(argv, 3, False).resolve()
     found = readable_sorted_set(ctx, argv[2])
-    return store(ctx, argv[1], [] if found is None else resolved.pairs(found))
+    return store(ctx, argv[1], [] if found is None else resolved.pairs(found), b"zrangestore")
 
 
-def store(ctx: Session, key: bytes, pairs: Pairs) -> int:
+def store(ctx: Session, key: bytes, pairs: Pairs, event: bytes) -> int:
     """Put a result in place of whatever is at `key`; return its size."""
     if not pairs:
         if ctx.db.lookup(key, ctx.now_ms) is not None:
             ctx.db.delete(key)
+            ctx.notify(EVENT_GENERIC, b"del", key)
         return 0
     made = SortedSet()
     for member, score in pairs:
         made.put(member, score, ctx.state.limits)
     ctx.db.set(key, made)
+    ctx.notify(EVENT_SORTED_SET, event, key)
     return len(pairs)
 
 
@@ -297,24 +300,24 @@ def _count(ctx: Session, argv: list[bytes], kind: int) -> Reply:
          complexity="O(log N + M) for M members removed",
          summary="Remove members in a range of ranks.")  # fmt: skip
 def zremrangebyrank(ctx: Session, argv: list[bytes]) -> Reply:
-    return _remove(ctx, argv, BY_RANK)
+    return _remove(ctx, argv, BY_RANK, b"zremrangebyrank")
 
 
 @command("ZREMRANGEBYSCORE", "key min:double max:double", group=SORTED_SET, flags=WRITE, use=RW | DELETE,
          since="1.2.0", complexity="O(log N + M) for M members removed",
          summary="Remove members in a range of scores.")  # fmt: skip
 def zremrangebyscore(ctx: Session, argv: list[bytes]) -> Reply:
-    return _remove(ctx, argv, BY_SCORE)
+    return _remove(ctx, argv, BY_SCORE, b"zremrangebyscore")
 
 
 @command("ZREMRANGEBYLEX", "key min max", group=SORTED_SET, flags=WRITE, use=RW | DELETE, since="2.8.9",
          complexity="O(log N + M) for M members removed",
          summary="Remove members in a range of members of one score.")  # fmt: skip
 def zremrangebylex(ctx: Session, argv: list[bytes]) -> Reply:
-    return _remove(ctx, argv, BY_MEMBER)
+    return _remove(ctx, argv, BY_MEMBER, b"zremrangebylex")
 
 
-def _remove(ctx: Session, argv: list[bytes], kind: int) -> Reply:
+def _remove(ctx: Session, argv: list[bytes], kind: int, event: bytes) -> Reply:
     query = RangeQuery(argv[2], argv[3])
     query.kind = kind
     resolved = query.resolve()
@@ -322,4 +325,4 @@ def _remove(ctx: Session, argv: list[bytes], kind: int) -> Reply:
     if found is None:
         return 0
     first, past = resolved.ranks(found)
-    return len(remove_ranks(ctx, argv[1], found, first, past))
+    return len(remove_ranks(ctx, argv[1], found, first, past, event))

@@ -32,6 +32,7 @@ from redoubt.commands.expiry_times import StringOptions, due_time, parse_string_
 from redoubt.commands.reading import read, read_text
 from redoubt.data.structure import Structure
 from redoubt.data.text import text_bytes, text_length
+from redoubt.keyspace_events import EVENT_GENERIC, EVENT_STRING
 from redoubt.resp.replies import OK, CommandError, Reply
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def get(ctx: Session, argv: list[bytes]) -> Reply:
 def set_(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) == 3:
         ctx.db.set(argv[1], argv[2])
+        ctx.notify(EVENT_STRING, b"set", argv[1])
         return OK
     return _set_with_options(ctx, argv[1], argv[2], parse_string_options(argv, 3, True))
 
@@ -78,9 +80,11 @@ def _set_with_options(ctx: Session, key: bytes, value: bytes, options: StringOpt
         # An expired key must not lend its expiry to the new value.
         ctx.db.peek(key, ctx.now_ms)
         ctx.db.store(key, value)
+        ctx.notify(EVENT_STRING, b"set", key)
         ctx.rewrite([b"SET", key, value, b"KEEPTTL"])
     else:
         ctx.db.set(key, value)
+        ctx.notify(EVENT_STRING, b"set", key)
         ctx.rewrite([b"SET", key, value])
     return old if options.is_get else OK
 
@@ -89,6 +93,8 @@ def _store_until(ctx: Session, key: bytes, value: bytes, due_ms: int) -> None:
     """Store a value that expires, and propagate it with its absolute time."""
     ctx.db.store(key, value)
     ctx.db.set_expire(key, due_ms)
+    ctx.notify(EVENT_STRING, b"set", key)
+    ctx.notify(EVENT_GENERIC, b"expire", key)
     ctx.rewrite([b"SET", key, value, b"PXAT", b"%d" % due_ms])
 
 
@@ -113,6 +119,7 @@ def setnx(ctx: Session, argv: list[bytes]) -> Reply:
     if ctx.db.lookup(argv[1], ctx.now_ms) is not None:
         return 0
     ctx.db.set(argv[1], argv[2])
+    ctx.notify(EVENT_STRING, b"set", argv[1])
     ctx.rewrite([b"SET", argv[1], argv[2]])
     return 1
 
@@ -124,6 +131,7 @@ def getset(ctx: Session, argv: list[bytes]) -> Reply:
     current = read_text(ctx, argv[1])
     old = None if current is None else text_bytes(current)
     ctx.db.set(argv[1], argv[2])
+    ctx.notify(EVENT_STRING, b"set", argv[1])
     ctx.rewrite([b"SET", argv[1], argv[2]])
     return old
 
@@ -136,6 +144,7 @@ def getdel(ctx: Session, argv: list[bytes]) -> Reply:
         return None
     old = text_bytes(current)
     ctx.db.delete(argv[1])
+    ctx.notify(EVENT_GENERIC, b"del", argv[1])
     ctx.rewrite([b"DEL", argv[1]])
     return old
 
@@ -157,12 +166,15 @@ def getex(ctx: Session, argv: list[bytes]) -> Reply:
     value = text_bytes(current)
     if due_ms and due_ms <= ctx.now_ms:  # only an absolute time can have passed already
         ctx.db.delete(key)
+        ctx.notify(EVENT_GENERIC, b"del", key)
         ctx.state.statistics.expired_keys += 1
         ctx.rewrite([b"DEL", key])
     elif due_ms:
         ctx.db.set_expire(key, due_ms)
+        ctx.notify(EVENT_GENERIC, b"expire", key)
         ctx.rewrite([b"PEXPIREAT", key, b"%d" % due_ms])
     elif options.is_persist and ctx.db.persist(key):
+        ctx.notify(EVENT_GENERIC, b"persist", key)
         ctx.rewrite([b"PERSIST", key])
     return value
 
@@ -210,6 +222,7 @@ def _require_pairs(argv: list[bytes], name: bytes) -> None:
 def _set_pairs(ctx: Session, argv: list[bytes]) -> None:
     for index in range(1, len(argv), 2):
         ctx.db.set(argv[index], argv[index + 1])
+        ctx.notify(EVENT_STRING, b"set", argv[index])
 
 
 @command("STRLEN", "key", group=STRING, flags=READONLY | FAST, use=RO, since="2.2.0", complexity="O(1)",

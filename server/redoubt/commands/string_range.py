@@ -24,6 +24,7 @@ from redoubt.commands.declare import (
 )
 from redoubt.commands.reading import read_text, writable_text
 from redoubt.data.text import GrowableText, Text, text_bytes, text_length, text_slice
+from redoubt.keyspace_events import EVENT_STRING
 from redoubt.resp.replies import CommandError, ErrorReply, Reply
 
 if TYPE_CHECKING:
@@ -38,10 +39,13 @@ def append(ctx: Session, argv: list[bytes]) -> Reply:
     value = writable_text(ctx, key)
     if value is None:
         ctx.db.set(key, tail)
+        ctx.notify(EVENT_STRING, b"append", key)
         return len(tail)
     length = text_length(value)
     _require_length(ctx, length, len(tail))
-    return _overwrite(ctx, key, value, length, tail)
+    grown = overwrite(ctx, key, value, length, tail)
+    ctx.notify(EVENT_STRING, b"append", key)
+    return text_length(grown)
 
 
 @command("SETRANGE", "key offset value", group=STRING, flags=WRITE | DENYOOM, use=RW | UPDATE, since="2.2.0",
@@ -56,7 +60,9 @@ def setrange(ctx: Session, argv: list[bytes]) -> Reply:
     if not patch:
         return 0 if value is None else text_length(value)
     _require_length(ctx, offset, len(patch))
-    return _overwrite(ctx, key, b"" if value is None else value, offset, patch)
+    grown = overwrite(ctx, key, b"" if value is None else value, offset, patch)
+    ctx.notify(EVENT_STRING, b"setrange", key)
+    return text_length(grown)
 
 
 def _require_length(ctx: Session, offset: int, length: int) -> None:
@@ -64,17 +70,17 @@ def _require_length(ctx: Session, offset: int, length: int) -> None:
         raise CommandError(b"ERR string exceeds maximum allowed size (proto-max-bulk-len)")
 
 
-def _overwrite(ctx: Session, key: bytes, value: Text, offset: int, patch: bytes) -> int:
-    """Write into the string at `key`, in place if it has been before; return its new length."""
+def overwrite(ctx: Session, key: bytes, value: Text, offset: int, patch: bytes) -> GrowableText:
+    """Write into the string at `key`, in place if it has been before; return it as it is then."""
     if isinstance(value, GrowableText):
         size_before = ctx.db.begin_change(key)
         value.overwrite(offset, patch)
         ctx.db.end_change(value, size_before)
-    else:
-        value = GrowableText(text_bytes(value))
-        value.overwrite(offset, patch)
-        ctx.db.store(key, value)
-    return text_length(value)
+        return value
+    grown = GrowableText(text_bytes(value))
+    grown.overwrite(offset, patch)
+    ctx.db.store(key, grown)
+    return grown
 
 
 @command("GETRANGE", "key start end", group=STRING, flags=READONLY, use=RO | ACCESS, since="2.4.0",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from redoubt.config_kinds import Choice, Integer, Text
+from redoubt.config_kinds import Choice, EventLetters, Integer, Text
 from redoubt.directives.directive import Directive
 
 ROWS: Final = [
@@ -38,6 +38,11 @@ ROWS: Final = [
         "slowlog-log-slower-than",
         Integer(-1),
         "No effect: slow commands are not recorded.",
+    ),
+    Directive(
+        "notify-keyspace-events",
+        EventLetters(),
+        "Which events of keys are published (letters of Redis), by key (K) or by event (E).",
     ),
     Directive("slowlog-max-len", Integer(0), "No effect: slow commands are not recorded."),
 ]

@@ -53,6 +53,11 @@ ROWS: Final = [
         "Longest field or value of a hash that is packed.",
         alias="hash-max-ziplist-value",
     ),
+    Directive(
+        "hll-sparse-max-bytes",
+        Memory(),
+        "Most bytes of a HyperLogLog in the sparse form; more than 16000 are of no use.",
+    ),
     Directive("set-max-intset-entries", Integer(0), "Most members of a set of integers that is packed."),
     Directive("set-max-listpack-entries", Integer(0), "Most members of a set that is packed."),
     Directive("set-max-listpack-value", Integer(0), "Longest member of a set that is packed."),
@@ -74,4 +79,6 @@ ROWS: Final = [
         "Longest member of a sorted set that is packed.",
         alias="zset-max-ziplist-value",
     ),
+    Directive("stream-node-max-bytes", Memory(), "Bytes of a node of a stream; 0: up to 64 KiB."),
+    Directive("stream-node-max-entries", Integer(0), "Most entries of a node of a stream; 0 for no limit."),
 ]
