@@ -16,6 +16,8 @@ from redoubt.interfaces import FileJob, Link, LinkOwner
 
 if TYPE_CHECKING:
     from redoubt.commands.declare import Row
+    from redoubt.data.hash import Hash
+    from redoubt.data.keyspace import Keyspace
     from redoubt.resp.replies import Reply
     from redoubt.session import Session
 
@@ -37,6 +39,18 @@ class Dispatcher(LinkOwner):
 
     def resume_later(self, ctx: Session) -> None:
         """Have the session's postponed command and the rest of its buffer run at the end of this turn."""
+        raise AssertionError
+
+    def call(self, ctx: Session, row: Row, argv: list[bytes]) -> Reply:
+        """Run a command that has been admitted, count it, and propagate what it changed."""
+        raise AssertionError
+
+    def begin_unit(self) -> None:
+        """Collect what is propagated until `end_unit`: replicas apply it whole. Units may be nested."""
+        raise AssertionError
+
+    def end_unit(self) -> None:
+        """Propagate what the outermost unit has collected, then serve who waited for its keys."""
         raise AssertionError
 
     def measure_for(self, meter: UsageMeter | None) -> None:
@@ -72,6 +86,33 @@ class UpkeepHook:
     def has_room(self) -> bool:
         """Evict if the dataset is beyond maxmemory; False if it stays so, and the command must be refused."""
         return True
+
+    def reap_fields(
+        self, keyspace: Keyspace, key: bytes, found: Hash, now_ms: int, named: list[bytes]
+    ) -> bool:
+        """Remove due fields of a hash that is being opened, if we may; say whether it is gone with them.
+
+        named: fields that go in any case if they are due; of the others some.
+        """
+        return False
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class KeyListener:
+    """Who wants to know which keys change; see `Keyspace.listeners`.
+
+    A listener takes note and does nothing else: what follows from a change is done after the command.
+    """
+
+    def key_changed(self, database: int, key: bytes) -> None:
+        """Take note that a key was written, deleted or has expired; in place: that it is about to change."""
+
+    def database_changed(self, database: int) -> None:
+        """Take note that all keys are about to be deleted, or that keys have arrived otherwise."""
+
+    def database_swapped(self, keyspace: Keyspace, other: Keyspace) -> None:
+        """Take note that a database is about to get the contents of another (SWAPDB, a full copy)."""
+        self.database_changed(keyspace.database)
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -115,6 +156,14 @@ class ReplicationHook:
 
     def feed(self, database: int, argv: list[bytes]) -> None:
         """Append one effective write to the backlog and to every replica's link."""
+        raise AssertionError
+
+    def begin_unit(self) -> None:
+        """Collect what is fed until `end_unit`, which appends it as one transaction. Units may be nested."""
+        raise AssertionError
+
+    def end_unit(self) -> None:
+        """End a unit; the outermost one appends what was collected."""
         raise AssertionError
 
     def watch(self, listener: ChangeListener) -> None:

@@ -18,6 +18,7 @@ from redoubt.cluster.slots import SLOTS
 from redoubt.cluster.topology import ClusterNode
 from redoubt.commands.arguments import integer
 from redoubt.commands.declare import ADMIN, CLUSTER, NO_ASYNC_LOADING, NOSCRIPT, STALE, command, wrong_arity
+from redoubt.data.slot_tables import count_in_slot
 from redoubt.resp.replies import OK, CommandError, Reply, SimpleString
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ def _bind(ctx: Session, cluster: Cluster, slot: int, node: ClusterNode) -> None:
     topology = cluster.topology
     myself = topology.myself
     was_mine = topology.owners[slot] is myself
-    keys = ctx.state.keyspaces[0].count_in_slot(slot)
+    keys = count_in_slot(ctx.state.keyspaces[0], slot)
     if was_mine and node is not myself and keys:
         raise CommandError(
             b"ERR Can't assign hashslot %d to a different node while I still hold keys for this hash slot."

@@ -17,6 +17,7 @@ from redoubt.cluster.slots import SLOTS, key_slot
 from redoubt.cluster.topology import ClusterNode
 from redoubt.commands.arguments import integer
 from redoubt.commands.declare import ADMIN, CLUSTER, FAST, LOADING, STALE, command, container
+from redoubt.data.slot_tables import count_in_slot, keys_in_slot
 from redoubt.resp.replies import OK, CommandError, Reply, Verbatim
 from redoubt.session import GATE_ASKING
 
@@ -140,7 +141,7 @@ def countkeysinslot(ctx: Session, argv: list[bytes]) -> Reply:
     slot = integer(argv[2])
     if not 0 <= slot < SLOTS:
         raise CommandError(b"ERR Invalid slot")
-    return ctx.state.keyspaces[0].count_in_slot(slot)
+    return count_in_slot(ctx.state.keyspaces[0], slot)
 
 
 @command("CLUSTER GETKEYSINSLOT", "slot:integer count:integer", group=CLUSTER, flags=STALE, since="3.0.0",
@@ -151,7 +152,7 @@ def getkeysinslot(ctx: Session, argv: list[bytes]) -> Reply:
     slot, count = integer(argv[2]), integer(argv[3])
     if not 0 <= slot < SLOTS or count < 0:
         raise CommandError(b"ERR Invalid slot or number of keys")
-    keys: Reply = list(ctx.state.keyspaces[0].keys_in_slot(slot, count))
+    keys: Reply = list(keys_in_slot(ctx.state.keyspaces[0], slot, count))
     return keys
 
 

@@ -24,7 +24,9 @@ from redoubt.cluster.migration_stream import read_commands, read_entries
 from redoubt.cluster.slot_grants import SlotGrant
 from redoubt.cluster.slots import slots_of
 from redoubt.commands.declare import TABLE, Row, find
+from redoubt.data.field_deadlines import note_fields
 from redoubt.data.keyspace import Keyspace
+from redoubt.data.slot_tables import absorb
 from redoubt.persist.rdb_format import CorruptFile
 from redoubt.persist.rdb_source import Underrun
 from redoubt.resp.replies import CommandError, ErrorReply, ProtocolError, encode_command
@@ -107,6 +109,7 @@ class Import:
             raise BrokenImport(f"Broken batch of keys: {error}") from error
         for key, value, expires_ms in items:
             hidden.store(key, value)
+            note_fields(hidden, key, value)
             if expires_ms:
                 hidden.set_expire(key, expires_ms)
         self.keys += len(items)
@@ -217,7 +220,7 @@ class Import:
         """Put the keys among ours, and remember that the slots are granted to this shard."""
         job = self.job
         main = self.state.keyspaces[0]
-        main.absorb(self.hidden)
+        absorb(main, self.hidden)
         self._leave_memory()
         grant = SlotGrant(job.name, job.source_id, job.target_id, epoch, job.mask)
         self.topology.takings[job.name] = grant

@@ -21,6 +21,7 @@ from redoubt.cluster.commands import cluster_of
 from redoubt.cluster.slots import SLOTS, slots_of
 from redoubt.commands.arguments import Arguments
 from redoubt.commands.declare import CLUSTER, LOADING, STALE, command
+from redoubt.data.slot_tables import bytes_in_slot, count_in_slot
 from redoubt.resp.replies import CommandError, MapReply, Reply
 
 if TYPE_CHECKING:
@@ -97,9 +98,9 @@ def _row(ctx: Session, cluster: Cluster, slot: int) -> Reply:
 
 def _figure(ctx: Session, cluster: Cluster, slot: int, metric: bytes) -> int:
     if metric == KEY_COUNT:
-        return ctx.state.keyspaces[0].count_in_slot(slot)
+        return count_in_slot(ctx.state.keyspaces[0], slot)
     if metric == MEMORY_BYTES:
-        return ctx.state.keyspaces[0].bytes_in_slot(slot)
+        return bytes_in_slot(ctx.state.keyspaces[0], slot)
     usage = cluster.usage
     if metric == CPU_USEC:
         return usage.cpu_usec[slot]

@@ -14,6 +14,7 @@ from typing import Final
 
 from redoubt.cluster.slots import mask_of, slots_of
 from redoubt.cluster.topology import Topology
+from redoubt.data.slot_tables import count_in_slot, keys_in_slot
 from redoubt.state import ServerState
 
 # About a millisecond of work.
@@ -59,7 +60,7 @@ class SlotSweeper:
         while self.mask and left > 0:
             slot = (self.mask & -self.mask).bit_length() - 1
             left -= self._remove(slot, left)
-            if not self.state.keyspaces[0].count_in_slot(slot):
+            if not count_in_slot(self.state.keyspaces[0], slot):
                 self.mask &= ~(1 << slot)
 
     def is_busy(self) -> bool:
@@ -70,7 +71,7 @@ class SlotSweeper:
         """Remove keys of one slot; return how many."""
         keyspace = self.state.keyspaces[0]
         replication = self.state.replication
-        keys = keyspace.keys_in_slot(slot, keys_max)
+        keys = keys_in_slot(keyspace, slot, keys_max)
         if not keys:
             return 0
         for key in keys:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from redoubt.commands.arguments import Arguments
 from redoubt.commands.declare import GENERIC, READONLY, command
 from redoubt.data.glob import Glob
+from redoubt.data.random_key import random_key
 from redoubt.data.text import type_name
 from redoubt.resp.replies import CommandError, Reply
 
@@ -108,7 +109,7 @@ def keys(ctx: Session, argv: list[bytes]) -> Reply:
          tips=("request_policy:all_shards", "nondeterministic_output"))  # fmt: skip
 def randomkey(ctx: Session, argv: list[bytes]) -> Reply:
     for _ in range(RANDOM_KEY_TRIES_MAX):
-        key = ctx.db.random_key()
+        key = random_key(ctx.db)
         if key is None or ctx.db.peek(key, ctx.now_ms) is not None:
             return key
-    return ctx.db.random_key()
+    return random_key(ctx.db)

@@ -9,7 +9,8 @@ clock per key (a key that is used moves to the end of its small dict).
 Every change passes through a method of this class, because a change must, in this order: hand the bucket to
 the snapshots that lack it, keep the sums of bytes right, and count in `changes` (the dispatcher propagates a
 command if `changes` moved). A value that changes in place is announced by `begin_change` and settled by
-`end_change`.
+`end_change`. Who wants to know which keys change (WATCH, clients that wait for keys, client tracking) is in
+`listeners`, which is empty while nobody does.
 
 Called by the command handlers as `ctx.db`, by eviction, active expiry, replication and the cluster. It reads
 no clock: `now_ms` is passed in, and 0 means that nothing is expired (commands from our master: the master
@@ -22,33 +23,22 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Final
 
+from redoubt.data.deadlines import Deadlines
 from redoubt.data.frequency import frequency_after_access, initial_frequency
 from redoubt.data.key_slot import SLOT_BITS, SLOTS, key_slot
-from redoubt.data.memory import (
-    BUCKET_BYTES,
-    EXPIRY_BYTES,
-    TABLE_BYTES,
-    measure_buckets,
-    size_of,
-    size_of_bytes,
-)
+from redoubt.data.memory import BUCKET_BYTES, TABLE_BYTES, measure_buckets, size_of, size_of_bytes
 from redoubt.data.snapshot_cursor import bucket_items
 from redoubt.data.table import Bucket, Table
 from redoubt.data.text import Value
 
 if TYPE_CHECKING:
     from redoubt.data.snapshot_cursor import SnapshotCursor
+    from redoubt.hooks import KeyListener
 
 # How the policy of maxmemory wants accesses remembered.
 ACCESS_UNORDERED: Final = 0
 ACCESS_RECENT: Final = 1  # LRU: the order within each bucket
 ACCESS_FREQUENT: Final = 2  # LFU: a counter per key
-
-# A random key is drawn by choosing a bucket, then one of this many places in it, and drawing again if the
-# place is empty. Nearly no bucket holds more keys: a split comes at 64 on average.
-ROOM_OF_BUCKET: Final = 128
-# Redis, too, gives up after 100 tries.
-RANDOM_TRIES_MAX: Final = 100
 
 
 class Keyspace:
@@ -62,6 +52,8 @@ class Keyspace:
         # A replica only hides such keys (False) and waits for its master's DEL.
         self.on_expired: Callable[[int, bytes], bool] | None = None
         self.changes = 0
+        # Who is told of each key that changes; they only take note of it.
+        self.listeners: list[KeyListener] = []
         # The time of the latest tick: fine enough for idle times, and for free at every access.
         self.clock_ms = 0
         self.access = ACCESS_UNORDERED
@@ -79,13 +71,15 @@ class Keyspace:
         # Keyspaces of slots that are arriving from another node: nobody sees their keys before `absorb`, but
         # they occupy memory.
         self.arriving: list[Keyspace] = []
-        self._start_empty()
+        self.start_empty()
 
-    def _start_empty(self) -> None:
+    def start_empty(self) -> None:
         self.key_count = 0
         self.expiring_count = 0
         # The average remaining lifetime of keys with an expiry, as active expiry sees it.
         self.average_ttl_ms = 0
+        # Hashes with fields that expire, by the field that goes first; see redoubt.data.field_deadlines.
+        self.field_deadlines = Deadlines()
         self.key_bytes = 0
         self.value_bytes = 0
         # What one bucket occupies besides keys and values, as last measured.
@@ -96,7 +90,7 @@ class Keyspace:
         self.buckets: list[Bucket] = []
         # Outside cluster mode this is the one table; in cluster mode it stays empty.
         self._single = Table(self.snapshot_number)
-        self._enlist(self._single.buckets[0])
+        self.enlist(self._single.buckets[0])
         # The table of the value that changes in place, between `begin_change` and `end_change`.
         self._changing = self._single
         self.tables = [self._single]
@@ -218,6 +212,8 @@ class Keyspace:
             if self.access == ACCESS_RECENT:
                 del values[key]
             values[key] = value
+            if self.field_deadlines.due_ms:
+                self.field_deadlines.remove(key)
         else:
             value_bytes = size_of(value)
             key_bytes = size_of_bytes(key)
@@ -233,6 +229,8 @@ class Keyspace:
                 self._split(table)
                 bucket = table.bucket_of(key)
         self.changes += 1
+        if self.listeners:
+            self.tell_key_changed(key)
         return bucket
 
     def begin_change(self, key: bytes) -> int:
@@ -243,6 +241,8 @@ class Keyspace:
         if bucket.saved_by < self.snapshot_number and self.snapshots:
             self.save_bucket(bucket, table)
         self._changing = table
+        if self.listeners:
+            self.tell_key_changed(key)
         return size_of(bucket.values[key])
 
     def end_change(self, value: Value, size_before: int) -> None:
@@ -279,12 +279,16 @@ class Keyspace:
             self.expiring_count -= 1
         if bucket.frequencies:
             bucket.frequencies.pop(key, 0)
+        if self.field_deadlines.due_ms:
+            self.field_deadlines.remove(key)
         self.key_count -= 1
         table.key_count -= 1
         if table.key_count == 0 and self.is_cluster:
-            self._drop_table(self.slot_of(key))
+            self.drop_table(self.slot_of(key))
         elif table.wants_merge():
             self._merge(table)
+        if self.listeners:
+            self.tell_key_changed(key)
         return True
 
     def set_expire(self, key: bytes, due_ms: int) -> None:
@@ -295,6 +299,8 @@ class Keyspace:
             self.expiring_count += 1
         bucket.expiries[key] = due_ms
         self.changes += 1
+        if self.listeners:
+            self.tell_key_changed(key)
 
     def persist(self, key: bytes) -> bool:
         """Drop the expiry of `key`; say whether it had one."""
@@ -303,6 +309,8 @@ class Keyspace:
         del self._bucket_to_change(key).expiries[key]
         self.expiring_count -= 1
         self.changes += 1
+        if self.listeners:
+            self.tell_key_changed(key)
         return True
 
     def flush(self, is_lazy: bool = False) -> None:
@@ -310,13 +318,14 @@ class Keyspace:
 
         is_lazy: give the memory back in pieces, by `release`, instead of now.
         """
+        self.tell_database_changed()
         for table in self.tables:
             if table is not None:
                 table.detached_at = self.snapshot_number
         if is_lazy:
             self.discarded.extend(self.buckets)
         self.changes += 1
-        self._start_empty()
+        self.start_empty()
 
     def release(self, bucket_limit: int) -> None:
         """Give back the memory of some buckets of earlier lazy flushes; called by every tick."""
@@ -324,12 +333,17 @@ class Keyspace:
 
     def swap(self, other: Keyspace) -> None:
         """Exchange the contents of two databases; sessions keep their keyspace objects."""
+        for listener in list(self.listeners):
+            listener.database_swapped(self, other)
+        for listener in list(other.listeners):
+            listener.database_swapped(other, self)
         self.tables, other.tables = other.tables, self.tables
         self._single, other._single = other._single, self._single
         self.buckets, other.buckets = other.buckets, self.buckets
         self.key_count, other.key_count = other.key_count, self.key_count
         self.expiring_count, other.expiring_count = other.expiring_count, self.expiring_count
         self.average_ttl_ms, other.average_ttl_ms = other.average_ttl_ms, self.average_ttl_ms
+        self.field_deadlines, other.field_deadlines = other.field_deadlines, self.field_deadlines
         self.bucket_bytes, other.bucket_bytes = other.bucket_bytes, self.bucket_bytes
         self.slot_table_count, other.slot_table_count = other.slot_table_count, self.slot_table_count
         self.key_bytes, other.key_bytes = other.key_bytes, self.key_bytes
@@ -342,6 +356,28 @@ class Keyspace:
             cursor.keyspace = other
         self.changes += 1
         other.changes += 1
+
+    # Who wants to know.
+
+    def tell_key_changed(self, key: bytes) -> None:
+        """Tell the listeners of a key that changes; in place: just before, else just after it."""
+        for listener in self.listeners:
+            listener.key_changed(self.database, key)
+
+    def tell_database_changed(self) -> None:
+        """Tell the listeners that all keys are about to be dropped, or that keys have arrived."""
+        for listener in list(self.listeners):
+            listener.database_changed(self.database)
+
+    def listen(self, listener: KeyListener) -> None:
+        """Tell the listener of changes from now on; it may be known already."""
+        if listener not in self.listeners:
+            self.listeners.append(listener)
+
+    def unlisten(self, listener: KeyListener) -> None:
+        """Tell the listener nothing more; it need not be known."""
+        if listener in self.listeners:
+            self.listeners.remove(listener)
 
     def _bucket_to_change(self, key: bytes) -> Bucket:
         table = self.table_of(key)
@@ -359,10 +395,10 @@ class Keyspace:
             table = Table(self.snapshot_number)
             self.tables[slot] = table
             self.slot_table_count += 1
-            self._enlist(table.buckets[0])
+            self.enlist(table.buckets[0])
         return table
 
-    def _drop_table(self, slot: int) -> None:
+    def drop_table(self, slot: int) -> None:
         """Forget the table of a slot without keys."""
         table = self.tables[slot]
         assert table is not None
@@ -374,7 +410,7 @@ class Keyspace:
     def _split(self, table: Table) -> None:
         # No snapshot needs to be told: both halves are owed, or not, as the whole was, and the new one
         # lies behind every cursor's place.
-        self._enlist(table.split())
+        self.enlist(table.split())
 
     def _merge(self, table: Table) -> None:
         if self.snapshots:
@@ -383,7 +419,7 @@ class Keyspace:
                     self.save_bucket(bucket, table)
         self._delist(table.merge())
 
-    def _enlist(self, bucket: Bucket) -> None:
+    def enlist(self, bucket: Bucket) -> None:
         bucket.place = len(self.buckets)
         self.buckets.append(bucket)
 
@@ -426,26 +462,6 @@ class Keyspace:
         """Return a bucket drawn evenly from all; the keyspace must not be empty."""
         return self.buckets[int(self.random.random() * len(self.buckets))]
 
-    def random_key(self) -> bytes | None:
-        """Return a key drawn evenly from all, expired ones included; None if there is none."""
-        if self.key_count == 0:
-            return None
-        for _ in range(RANDOM_TRIES_MAX):
-            bucket = self.random_bucket()
-            fill = len(bucket.values)
-            place = int(self.random.random() * max(fill, ROOM_OF_BUCKET))
-            if place < fill:
-                return _key_at(bucket, place)
-        # All buckets are nearly empty, as when few keys are spread over many slots: any key of one will do.
-        for _ in range(RANDOM_TRIES_MAX):
-            bucket = self.random_bucket()
-            if bucket.values:
-                return _key_at(bucket, int(self.random.random() * len(bucket.values)))
-        for bucket in self.buckets:
-            if bucket.values:
-                return _key_at(bucket, 0)
-        return None
-
     def all_keys(self) -> list[bytes]:
         """Return every key, expired ones included, O(n)."""
         keys: list[bytes] = []
@@ -479,70 +495,6 @@ class Keyspace:
         """Measure a few buckets, which stand for all; called by every tick."""
         self.bucket_bytes = measure_buckets(self.buckets)
 
-    # Slots (cluster mode).
-
-    def keys_in_slot(self, slot: int, count: int) -> list[bytes]:
-        """Return up to `count` keys of the slot."""
-        keys: list[bytes] = []
-        table = self.tables[slot]
-        if table is not None:
-            for bucket in table.buckets:
-                keys.extend(bucket.values)
-                if len(keys) >= count:
-                    break
-        return keys[: max(count, 0)]
-
-    def count_in_slot(self, slot: int) -> int:
-        """Return the number of keys of the slot."""
-        table = self.tables[slot]
-        return 0 if table is None else table.key_count
-
-    def bytes_in_slot(self, slot: int) -> int:
-        """Return what the slot's keys occupy, tables and expiry times included; O(n / 64)."""
-        table = self.tables[slot]
-        if table is None:
-            return 0
-        expiring_count = sum([len(bucket.expiries) for bucket in table.buckets])
-        occupied = TABLE_BYTES + self.bucket_bytes * len(table.buckets) + EXPIRY_BYTES * expiring_count
-        return occupied + table.content_bytes
-
-    def delete_slot(self, slot: int) -> int:
-        """Remove every key of the slot; return how many there were."""
-        table = self.tables[slot]
-        if table is None:
-            return 0
-        table.detached_at = self.snapshot_number
-        for bucket in table.buckets:
-            for key, value in bucket.values.items():
-                self.key_bytes -= size_of_bytes(key)
-                self.value_bytes -= size_of(value)
-            self.expiring_count -= len(bucket.expiries)
-        self.key_count -= table.key_count
-        self._drop_table(slot)
-        self.changes += 1
-        return table.key_count
-
-    def absorb(self, arrived: Keyspace) -> None:
-        """Take over every table of another keyspace; ours of these slots are dropped. O(buckets).
-
-        Snapshots under way do not get what arrives: it was not here when they began.
-        """
-        for slot, table in enumerate(arrived.tables):
-            if table is None:
-                continue
-            self.delete_slot(slot)
-            for bucket in table.buckets:
-                bucket.saved_by = self.snapshot_number
-                self._enlist(bucket)
-            self.tables[slot] = table
-        self.slot_table_count += arrived.slot_table_count
-        self.key_count += arrived.key_count
-        self.expiring_count += arrived.expiring_count
-        self.key_bytes += arrived.key_bytes
-        self.value_bytes += arrived.value_bytes
-        self.changes += 1
-        arrived._start_empty()
-
     # Snapshots.
 
     def begin_snapshot(self, cursor: SnapshotCursor) -> int:
@@ -563,12 +515,3 @@ class Keyspace:
             if bucket.saved_by < cursor.number <= newest:
                 cursor.take(items)
         bucket.saved_by = newest
-
-
-def _key_at(bucket: Bucket, place: int) -> bytes:
-    """Return the key at `place` in the order of the bucket."""
-    for key in bucket.values:
-        if place == 0:
-            return key
-        place -= 1
-    raise AssertionError("place lies behind the bucket's last key")

@@ -12,6 +12,7 @@ from redoubt.cluster.slot_grants import SlotGrant
 from redoubt.cluster.slots import mask_of_ranges
 from redoubt.data.keyspace import Keyspace
 from redoubt.data.memory import used_memory
+from redoubt.data.slot_tables import absorb
 from redoubt.data.snapshot_cursor import SnapshotCursor
 from redoubt.data.text import Value
 from tests.redoubt.cluster.movers import ME, NAME, NODES, OTHER, keys_in
@@ -68,7 +69,7 @@ def test_absorbed_keys_bring_their_sums_and_replace_what_was_there() -> None:
     arrived = keyspace_with(moving)
     arrived.set_expire(moving[0], NOW_MS)
     main.arriving.append(arrived)
-    main.absorb(arrived)
+    absorb(main, arrived)
     main.arriving.clear()
     expected = keyspace_with(staying, b"left behind")
     for key in moving:
@@ -87,7 +88,7 @@ def test_a_snapshot_under_way_does_not_get_what_arrives() -> None:
     staying, moving = keys_in(200, 210, 50), keys_in(100, 110, 50)
     main = keyspace_with(staying)
     copy = Copy(main)
-    main.absorb(keyspace_with(moving))
+    absorb(main, keyspace_with(moving))
     main.store(moving[0], b"changed")
     while copy.advance():
         pass

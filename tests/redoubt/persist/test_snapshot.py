@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from redoubt.data.keyspace import Keyspace
+from redoubt.data.slot_tables import delete_slot
 from redoubt.data.text import GrowableText, text_bytes
 from redoubt.persist.rdb_read import RdbReader, RdbSink
 from redoubt.persist.rdb_write import RdbWriter
@@ -92,7 +93,7 @@ def apply(keyspaces, what, database, key, number):
     elif what == "swap":
         keyspace.swap(keyspaces[(database + 1) % 3])
     elif what == "delete_slot" and keyspace.is_cluster:
-        keyspace.delete_slot(keyspace.slot_of(key))
+        delete_slot(keyspace, keyspace.slot_of(key))
 
 
 @pytest.mark.parametrize("is_cluster", [False, True])
