@@ -55,6 +55,11 @@ from redoubt.commands import (  # noqa: F401 - they register their commands
     sorted_set,
     sorted_set_algebra,
     sorted_set_range,
+    stream,
+    stream_group,
+    stream_info,
+    stream_pending,
+    stream_range,
     string,
     string_range,
 )

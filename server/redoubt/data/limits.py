@@ -23,6 +23,8 @@ DIRECTIVES: Final = (
     "list-max-listpack-size",
     "zset-max-listpack-entries",
     "zset-max-listpack-value",
+    "stream-node-max-bytes",
+    "stream-node-max-entries",
 )
 # What list-max-listpack-size means below 0: bytes, by its absolute value.
 LIST_SIZES_BYTES: Final = (0, 4096, 8192, 16384, 32768, 65536)
@@ -42,6 +44,9 @@ class Limits:
         self.list_bytes = 8192
         self.zset_members = 128
         self.zset_bytes = 64
+        # A node of a stream; 0: no limit.
+        self.stream_bytes = 4096
+        self.stream_entries = 100
         self._config: Config | None = None
 
     def follow(self, config: Config) -> None:
@@ -61,6 +66,8 @@ class Limits:
         self.set_bytes = config.set_max_listpack_value
         self.zset_members = config.zset_max_listpack_entries
         self.zset_bytes = config.zset_max_listpack_value
+        self.stream_bytes = config.stream_node_max_bytes
+        self.stream_entries = config.stream_node_max_entries
         size = config.list_max_listpack_size
         self.list_elements = max(size, 0)
         self.list_bytes = LIST_SIZES_BYTES[min(-size, len(LIST_SIZES_BYTES) - 1)] if size < 0 else 0

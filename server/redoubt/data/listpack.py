@@ -142,6 +142,18 @@ def text_at(pack: bytes, at: int) -> bytes:
     return b"%d" % _integer_at(pack, at)
 
 
+def integer_at(pack: bytes, at: int) -> int:
+    """Return the integer at `at`, which must be stored as one (`is_integer_at`)."""
+    head = pack[at]
+    return head if head < 0x80 else _integer_at(pack, at)
+
+
+def is_integer_at(pack: bytes, at: int) -> bool:
+    """Say whether the entry at `at` is stored as an integer."""
+    head = pack[at]
+    return head < 0x80 or 0xC0 <= head < 0xE0 or 0xF1 <= head <= 0xF4
+
+
 def texts(pack: bytes) -> list[bytes]:
     """Return all texts in their order."""
     found = []

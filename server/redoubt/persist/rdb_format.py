@@ -43,10 +43,13 @@ TYPE_SORTED_SET_2: Final = 5
 TYPE_MODULE_PRERELEASE: Final = 6
 TYPE_MODULE: Final = 7
 TYPE_SET_INTSET: Final = 11
+TYPE_STREAM: Final = 15
 TYPE_HASH_LISTPACK: Final = 16
 TYPE_SORTED_SET_LISTPACK: Final = 17
 TYPE_LIST_QUICKLIST_2: Final = 18
+TYPE_STREAM_2: Final = 19
 TYPE_SET_LISTPACK: Final = 20
+TYPE_STREAM_3: Final = 21
 
 # Of value types that are known but which no reader stands for, to name them in the refusal.
 TYPE_NAMES: Final = {

@@ -12,6 +12,7 @@ from redoubt.data.hash import Hash
 from redoubt.data.list import TextList
 from redoubt.data.set import MemberSet
 from redoubt.data.sorted_set import SortedSet
+from redoubt.data.stream import Stream
 from redoubt.data.text import GrowableText
 from redoubt.persist.rdb_format import (
     TYPE_HASH,
@@ -24,6 +25,9 @@ from redoubt.persist.rdb_format import (
     TYPE_SORTED_SET,
     TYPE_SORTED_SET_2,
     TYPE_SORTED_SET_LISTPACK,
+    TYPE_STREAM,
+    TYPE_STREAM_2,
+    TYPE_STREAM_3,
     TYPE_TEXT,
 )
 from redoubt.persist.rdb_hash import HashReader, HashWriter, PackedHashReader
@@ -35,6 +39,7 @@ from redoubt.persist.rdb_sorted_set import (
     SortedSetWriter,
     TextScoreReader,
 )
+from redoubt.persist.rdb_stream import NewStreamReader, OldStreamReader, StreamReader, StreamWriter
 from redoubt.persist.rdb_text import TextReader, TextWriter
 from redoubt.persist.rdb_value import ValueReader, ValueWriter
 
@@ -48,6 +53,7 @@ WRITERS: Final[dict[type, ValueWriter]] = {
     MemberSet: SetWriter(),
     TextList: ListWriter(),
     SortedSet: SortedSetWriter(),
+    Stream: StreamWriter(),
 }
 
 # Made anew for each value, since the reader of an aggregate remembers how far it has come.
@@ -63,4 +69,7 @@ READERS: Final[dict[int, type[ValueReader]]] = {
     TYPE_SORTED_SET_LISTPACK: PackedSortedSetReader,
     TYPE_LIST: ListReader,
     TYPE_LIST_QUICKLIST_2: ChunkedListReader,
+    TYPE_STREAM: OldStreamReader,
+    TYPE_STREAM_2: StreamReader,
+    TYPE_STREAM_3: NewStreamReader,
 }
