@@ -17,7 +17,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from redoubt.resp.replies import NULL_ARRAY, Reply
+from mypy_extensions import mypyc_attr
+
+from redoubt.key_waits import KeyWaits
+from redoubt.resp.replies import NO_REPLY, NULL_ARRAY, Reply
 from redoubt.session import GATE_HELD, GATE_PAUSED
 
 if TYPE_CHECKING:
@@ -28,11 +31,24 @@ if TYPE_CHECKING:
 _NO_KEYS: Final[frozenset[bytes]] = frozenset()
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Waiter:
     """What one blocked command waits for. Subclassed where a timeout has another answer."""
 
     def __init__(self, deadline_ms: int) -> None:
         self.deadline_ms = deadline_ms  # 0: for ever
+        # A wait for keys goes on when a key is deleted, unless that is an answer (XREADGROUP).
+        self.sees_deletion = False
+
+    def serve(self, ctx: Session, key: bytes) -> Reply:
+        """Answer because of a key that has changed; NO_REPLY: go on waiting. May raise CommandError.
+
+        What is changed must be given to `ctx.rewrite`: replicas do not wait.
+        """
+        return NO_REPLY
+
+    def forget(self, ctx: Session) -> None:
+        """Take note that the wait is over, however it ended."""
 
     def timed_out(self, ctx: Session) -> Reply:
         """Return the reply for a wait that lasted too long."""
@@ -40,6 +56,20 @@ class Waiter:
 
     def abandoned(self, ctx: Session) -> None:
         """Forget the session: it was closed while it waited."""
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class KeyWaiter(Waiter):
+    """A wait for keys; subclasses say in `serve` what is taken from one that has changed."""
+
+    def __init__(self, deadline_ms: int) -> None:
+        super().__init__(deadline_ms)
+        self.database = 0
+        self.keys: list[bytes] = []
+
+    def forget(self, ctx: Session) -> None:
+        """Leave the lists of who waits for the keys."""
+        ctx.state.blocking.key_waits.remove(ctx, self)
 
 
 class Pause:
@@ -56,6 +86,7 @@ class Blocking:
     def __init__(self, state: ServerState) -> None:
         self.state = state
         self.waiting: dict[int, Session] = {}
+        self.key_waits = KeyWaits(state)
         self.postponed: dict[int, Session] = {}
         self.pauses: dict[str, Pause] = {}
         # By database: the keys that may not be written now.
@@ -71,11 +102,23 @@ class Blocking:
         self.waiting[ctx.session_id] = ctx
         self._expect(waiter.deadline_ms)
 
+    def wait_for_keys(self, ctx: Session, keys: list[bytes], waiter: KeyWaiter) -> None:
+        """Hold the session until one of the keys of its database has changed so that it can be served.
+
+        The caller has looked at the keys before, and returns NO_REPLY. Not for a session that `is_atomic`.
+        """
+        waiter.database = ctx.database
+        waiter.keys = keys
+        self.block(ctx, waiter)
+        self.key_waits.add(ctx, waiter)
+
     def unblock(self, ctx: Session, reply: Reply) -> None:
         """Answer the blocked command and let the session go on at the end of this turn."""
         del self.waiting[ctx.session_id]
         ctx.is_blocked = False
-        ctx.waiter = None
+        waiter, ctx.waiter = ctx.waiter, None
+        if waiter is not None:
+            waiter.forget(ctx)
         self.state.dispatcher.reply(ctx, reply)
         self.state.dispatcher.resume_later(ctx)
 
@@ -88,7 +131,9 @@ class Blocking:
     def closed(self, ctx: Session) -> None:
         """Forget a session that has ended."""
         if self.waiting.pop(ctx.session_id, None) is not None and ctx.waiter is not None:
+            ctx.waiter.forget(ctx)
             ctx.waiter.abandoned(ctx)
+            ctx.waiter = None
         self.postponed.pop(ctx.session_id, None)
 
     def pause(self, reason: str, holds_reads: bool, until_ms: int) -> None:

@@ -47,6 +47,7 @@ from redoubt.session import (
 )
 
 if TYPE_CHECKING:
+    from redoubt.blocking import Waiter
     from redoubt.state import ServerState
 
 # A pipeline is interrupted when its replies of one loop turn exceed this; the rest runs after the flush.
@@ -66,7 +67,10 @@ class ClientDispatcher(Dispatcher):
     """The owner of all client links of one server; see the module's docstring."""
 
     def __init__(self, state: ServerState, clock_us: Callable[[], int]) -> None:
+        super().__init__()
         self.state = state
+        self.unit_depth = 0  # inside EXEC or a script
+        self.is_serving = False
         self.clock_us = clock_us  # a clock of microseconds for the samples, with any origin
         self.sample_every = SAMPLE_EVERY
         self.until_sample = SAMPLE_EVERY
@@ -147,7 +151,7 @@ class ClientDispatcher(Dispatcher):
                     break
                 reply = self.execute(ctx, argv)
                 count += 1
-                if ctx.replies != REPLIES_ON and not self.is_wanted(ctx):
+                if ctx.replies != REPLIES_ON and not self.is_wanted(ctx, reply):
                     pass
                 elif isinstance(reply, bytes):
                     length = len(reply)
@@ -186,9 +190,10 @@ class ClientDispatcher(Dispatcher):
                 size += len(piece)
         return size
 
-    def is_wanted(self, ctx: Session) -> bool:
+    def is_wanted(self, ctx: Session, reply: Reply) -> bool:
         """Say whether the reply just made is to be sent (CLIENT REPLY), and note that one was skipped."""
         replies = ctx.replies
+        is_push = isinstance(reply, (Push, Pushes))
         if replies == REPLIES_SKIP_NEXT:
             ctx.replies = REPLIES_SKIP
             return False
@@ -199,7 +204,7 @@ class ClientDispatcher(Dispatcher):
 
     def reply(self, ctx: Session, reply: Reply) -> None:
         """Send one reply outside of a command's own: the end of a blocked command, a push."""
-        if ctx.replies == REPLIES_ON or self.is_wanted(ctx):
+        if ctx.replies == REPLIES_ON or self.is_wanted(ctx, reply):
             self.encode_other(ctx, reply)
             self.state.mark_dirty(ctx)
 
@@ -219,6 +224,8 @@ class ClientDispatcher(Dispatcher):
 
         Called once a turn: what becomes resumable here waits for the next turn, so nobody starves.
         """
+        if self.ready_keys:
+            self.serve_ready()  # what changed by other means than a command: a move of slots, a full copy
         if not self.resumable:
             return False
         ready = self.resumable
@@ -267,6 +274,10 @@ class ClientDispatcher(Dispatcher):
                 if isinstance(refusal, ErrorReply):
                     row.rejected_calls += 1
                 return refusal
+        return self.call(ctx, row, argv)
+
+    def call(self, ctx: Session, row: Row, argv: list[bytes]) -> Reply:
+        """Run a command that has been admitted, count it, and propagate what it changed."""
         ctx.row = row
         row.calls += 1
         self.until_sample -= 1
@@ -283,6 +294,8 @@ class ClientDispatcher(Dispatcher):
             reply = row.run(ctx, argv)
             if ctx.db.changes != changes:
                 self.propagate(ctx, argv)
+                if self.ready_keys:
+                    self.serve_ready()
             return reply
         except CommandError as error:
             row.failed_calls += 1
@@ -320,9 +333,50 @@ class ClientDispatcher(Dispatcher):
                 replication.feed(ctx.database, argv)
             return
         ctx.rewritten = None
-        if replication.is_feeding:
-            for command in rewritten:
-                replication.feed(ctx.database, command)
+        if not replication.is_feeding:
+            return
+        if len(rewritten) == 1:
+            replication.feed(ctx.database, rewritten[0])
+            return
+        replication.begin_unit()
+        for command in rewritten:
+            replication.feed(ctx.database, command)
+        replication.end_unit()
+
+    # Units, and who waits for keys.
+
+    def begin_unit(self) -> None:
+        """Collect what is propagated until `end_unit`: replicas apply it whole. Units may be nested."""
+        self.unit_depth += 1
+        self.state.replication.begin_unit()
+
+    def end_unit(self) -> None:
+        """Propagate what the outermost unit has collected, then serve who waited for its keys."""
+        self.unit_depth -= 1
+        self.state.replication.end_unit()
+        if self.ready_keys:
+            self.serve_ready()
+
+    def serve_ready(self) -> None:
+        """Serve who waits for the keys that have changed, unless the command that changed them goes on."""
+        if self.unit_depth or self.is_serving:
+            return
+        self.is_serving = True
+        self.state.blocking.key_waits.serve(self.ready_keys)
+        self.is_serving = False
+
+    def serve(self, ctx: Session, waiter: Waiter, key: bytes) -> Reply:
+        """Let a client that waits for a key try again, and propagate what it took; NO_REPLY: it waits."""
+        ctx.now_ms = self.state.now_ms
+        changes = ctx.db.changes
+        try:
+            reply = waiter.serve(ctx, key)
+        except CommandError as error:
+            return ErrorReply(error.text)
+        if ctx.db.changes != changes:
+            assert ctx.rewritten is not None, "what a waiter takes is propagated as a decision"
+            self.propagate(ctx, [])
+        return reply
 
     def key_expired(self, database: int, key: bytes) -> bool:
         """Decide whether an expired key is deleted: a master does and tells; a replica waits for it.

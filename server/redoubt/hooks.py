@@ -15,6 +15,7 @@ from mypy_extensions import mypyc_attr
 from redoubt.interfaces import FileJob, Link, LinkOwner
 
 if TYPE_CHECKING:
+    from redoubt.blocking import Waiter
     from redoubt.commands.declare import Row
     from redoubt.data.hash import Hash
     from redoubt.data.keyspace import Keyspace
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 class Dispatcher(LinkOwner):
     """Runs commands. The one implementation is `redoubt.dispatch`."""
+
+    def __init__(self) -> None:
+        # Keys that have changed and that clients wait for, in order: database, key. Kept by the waits.
+        self.ready_keys: list[tuple[int, bytes]] = []
 
     def execute(self, ctx: Session, argv: list[bytes]) -> Reply:
         """Run one command with every check and propagate what it changed; the reply is not sent."""
@@ -43,6 +48,10 @@ class Dispatcher(LinkOwner):
 
     def call(self, ctx: Session, row: Row, argv: list[bytes]) -> Reply:
         """Run a command that has been admitted, count it, and propagate what it changed."""
+        raise AssertionError
+
+    def serve(self, ctx: Session, waiter: Waiter, key: bytes) -> Reply:
+        """Let a client that waits for a key try again, and propagate what it took; NO_REPLY: it waits."""
         raise AssertionError
 
     def begin_unit(self) -> None:
@@ -160,11 +169,9 @@ class ReplicationHook:
 
     def begin_unit(self) -> None:
         """Collect what is fed until `end_unit`, which appends it as one transaction. Units may be nested."""
-        raise AssertionError
 
     def end_unit(self) -> None:
         """End a unit; the outermost one appends what was collected."""
-        raise AssertionError
 
     def watch(self, listener: ChangeListener) -> None:
         """As a master: have a listener told of every write from now on."""
@@ -274,6 +281,10 @@ class ClusterHook:
     def next_tick_ms(self) -> int:
         """Return the clock reading at which `tick` is wanted, if sooner than in 100 ms; 0: no wish."""
         return 0
+
+    def publish(self, channel: bytes, payload: bytes, is_sharded: bool, now_ms: int) -> None:
+        """Send a publication to every node, or to those of this shard."""
+        raise AssertionError
 
     def link_bytes(self) -> int:
         """Count what waits to be sent on the streams of the bus (INFO)."""

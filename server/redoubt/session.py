@@ -75,8 +75,8 @@ class Session(Link):
         self.is_master_link = is_master_link
         # A blocking command (WAIT, ...) waits; nothing more of this client runs until it ends.
         self.is_blocked = False
-        # A command of EXEC or of a script runs: it must not block.
-        self.is_atomic = False
+        # A command of EXEC, of a script or of our master runs: it must not block.
+        self.is_atomic = is_master_link
         # The replies of this turn reached their bound; the rest of the pipeline runs after they are written.
         self.is_interrupted = False
         # What the blocking command waits for, and the command that a pause holds back; see redoubt.blocking.

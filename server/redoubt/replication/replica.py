@@ -426,8 +426,10 @@ class MasterLink(LinkOwner):
             self._transaction = []
         else:
             commands, self._transaction = self._transaction or [], None
+            self.state.dispatcher.begin_unit()
             for command in commands:
                 self._run(session, command)
+            self.state.dispatcher.end_unit()
         return True
 
     def _note_failure(self, argv: list[bytes], reply: ErrorReply) -> None:

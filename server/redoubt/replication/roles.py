@@ -57,6 +57,9 @@ class Replication(ReplicationHook):
         self.failover: Failover | None = None
         # The database that the history is in: -1 forces the next write to say it.
         self.database = -1
+        # What the unit (EXEC, a script) that is running has fed, with its database.
+        self._unit: list[tuple[int, list[bytes]]] = []
+        self._unit_depth = 0
         # What this loop turn has fed and the links have not been handed.
         self._pending: list[bytes] = []
         self._wants_acknowledgements = False
@@ -82,6 +85,33 @@ class Replication(ReplicationHook):
         """Append one effective write to the history."""
         for watcher in self._watchers:
             watcher.changed(argv)
+        if self._unit_depth:
+            self._unit.append((database, argv))
+            return
+        self._write(database, argv)
+
+    def begin_unit(self) -> None:
+        """Collect what is fed until `end_unit`, which appends it as one transaction. Units may be nested."""
+        self._unit_depth += 1
+
+    def end_unit(self) -> None:
+        """End a unit; the outermost one appends what was collected."""
+        self._unit_depth -= 1
+        if self._unit and not self._unit_depth:
+            self._write_unit()
+
+    def _write_unit(self) -> None:
+        """Append what a unit has collected: one command as it is, several as a transaction."""
+        unit, self._unit = self._unit, []
+        is_several = len(unit) > 1
+        if is_several:
+            self._write(unit[0][0], [b"MULTI"])
+        for database, argv in unit:
+            self._write(database, argv)
+        if is_several:
+            self._append(encode_command([b"EXEC"]))
+
+    def _write(self, database: int, argv: list[bytes]) -> None:
         if database != self.database:
             self.database = database
             self._append(encode_command([b"SELECT", b"%d" % database]))
@@ -206,6 +236,7 @@ class Replication(ReplicationHook):
         before = self.link
         if before is not None and before.host == host and before.port == port:
             return
+        self._write_unit()  # in the middle of a transaction: what it did so far is our last word
         self.before_flush(now_ms)
         if before is not None:
             before.stop()
