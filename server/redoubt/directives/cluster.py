@@ -10,7 +10,7 @@ from typing import Final
 from redoubt.config_kinds import Choice, Integer, Memory, Text, YesNo
 from redoubt.directives.directive import Directive
 
-ROWS: Final = [
+ROWS: Final[list[Directive]] = [
     Directive("cluster-enabled", YesNo(), "Be a node of a cluster.", is_mutable=False),
     Directive(
         "cluster-port", Integer(0, 65535), "Port of the cluster bus; 0 for port + 10000.", is_mutable=False

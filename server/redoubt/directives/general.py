@@ -10,7 +10,7 @@ from typing import Final
 from redoubt.config_kinds import Choice, EventLetters, Integer, Text
 from redoubt.directives.directive import Directive
 
-ROWS: Final = [
+ROWS: Final[list[Directive]] = [
     Directive("loglevel", Choice("debug", "verbose", "notice", "warning", "nothing"), "How much is logged."),
     Directive("logfile", Text(), "File to log to; empty for standard output.", is_mutable=False),
     Directive("databases", Integer(1, 10000), "Number of databases; a cluster has one.", is_mutable=False),

@@ -11,7 +11,7 @@ from typing import Final
 from redoubt.config_kinds import Choice, Integer, Memory
 from redoubt.directives.directive import Directive
 
-ROWS: Final = [
+ROWS: Final[list[Directive]] = [
     # Memory
     Directive(
         "maxmemory",

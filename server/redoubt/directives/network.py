@@ -11,7 +11,7 @@ from typing import Final
 from redoubt.config_kinds import Integer, Memory, Octal, OutputLimits, Text, Words, YesNo
 from redoubt.directives.directive import Directive
 
-ROWS: Final = [
+ROWS: Final[list[Directive]] = [
     Directive("port", Integer(0, 65535), "The TCP port for clients.", is_mutable=False),
     Directive(
         "bind",

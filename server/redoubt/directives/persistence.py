@@ -10,7 +10,7 @@ from typing import Final
 from redoubt.config_kinds import Choice, FileName, SavePoints, Text, YesNo
 from redoubt.directives.directive import Directive
 
-ROWS: Final = [
+ROWS: Final[list[Directive]] = [
     Directive("dir", Text(), "Directory of the data files.", is_mutable=False),
     Directive("dbfilename", FileName(), "Name of the snapshot file.", is_protected=True),
     Directive(

@@ -10,7 +10,7 @@ from typing import Final
 from redoubt.config_kinds import Address, Integer, Memory, Text, YesNo
 from redoubt.directives.directive import Directive
 
-ROWS: Final = [
+ROWS: Final[list[Directive]] = [
     Directive("replicaof", Address(), "The master to copy: `host port`.", is_mutable=False, alias="slaveof"),
     Directive(
         "replica-serve-stale-data",
