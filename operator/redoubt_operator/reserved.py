@@ -6,6 +6,7 @@ Used by crd.py, which has the API server refuse them, and by spec.py, which refu
 from typing import Final
 
 RESERVED: Final[tuple[str, ...]] = (
+    "aclfile",
     "appendfsync",
     "appendonly",
     "await-role",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from redoubt.access import check
 from redoubt.commands.declare import (
     DENYOOM,
     MAY_REPLICATE,
@@ -24,6 +25,7 @@ from redoubt.commands.declare import (
 )
 from redoubt.resp.replies import NO_REPLY, QUEUED, ErrorReply, Reply
 from redoubt.session import (
+    GATE_ACL,
     GATE_ASKING,
     GATE_AUTH,
     GATE_AWAITING,
@@ -79,6 +81,10 @@ def admit(ctx: Session, row: Row, argv: list[bytes]) -> Reply:
         return NOAUTH
     if ctx.gates & GATE_MULTI and row.flags & NO_MULTI:
         return NO_MULTI_ERROR
+    if gates & GATE_ACL:
+        refusal = check.refusal(ctx, row, argv)
+        if refusal is not None:
+            return refusal
     if gates & GATE_AWAITING:
         return AWAITING
     if gates & GATE_CLUSTER:

@@ -40,7 +40,7 @@ class Clients:
         config = self.state.config
         if len(self.state.sessions) >= config.maxclients:
             return TOO_MANY
-        if config.protected_mode and not config.requirepass and not is_local(peer):
+        if config.protected_mode and self.state.users.default.is_nopass and not is_local(peer):
             return PROTECTED
         return b""
 

@@ -88,6 +88,9 @@ class Config:
     masterauth: str = ""
     masterauth_file: str = ""
     masteruser: str = ""
+    aclfile: str = ""
+    acl_pubsub_default: str = "resetchannels"
+    acllog_max_len: int = 128
 
     # Memory
     maxmemory: int = 0
@@ -149,6 +152,7 @@ class Config:
     cluster_allow_replica_migration: bool = True
     cluster_require_full_coverage: bool = True
     cluster_allow_reads_when_down: bool = False
+    cluster_allow_pubsubshard_when_down: bool = True
     cluster_link_sendbuf_limit: int = 0
     cluster_announce_ip: str = ""
     cluster_announce_port: int = 0
@@ -165,6 +169,8 @@ class Config:
 
     def __init__(self, read_text: Callable[[str], str] = _no_files) -> None:
         self.read_text = read_text
+        # The words of each `user` line behind the first: name and rules.
+        self.users: list[list[str]] = []
         self.file_path = ""  # the absolute path of the file that was loaded, for CONFIG REWRITE and INFO
         self._listeners: list[tuple[str, Callable[[], str]]] = []
 

@@ -31,13 +31,14 @@ from redoubt.resp.replies import (
     CommandError,
     ErrorReply,
     ProtocolError,
+    Push,
+    Pushes,
     Reply,
     encode,
     encoded,
 )
 from redoubt.resp.requests import RequestParser
 from redoubt.session import (
-    GATE_AUTH,
     GATE_PAUSED,
     REPLIES_OFF,
     REPLIES_ON,
@@ -87,9 +88,7 @@ class ClientDispatcher(Dispatcher):
         state.session_id_next += 1
         state.sessions[session.session_id] = session
         state.statistics.connections_received += 1
-        if state.config.requirepass:
-            session.set_own_gate(GATE_AUTH, True)
-            parser.is_unauthenticated = True
+        state.users.opened(session)
         return session
 
     def received(self, link: Link, data: bytes, now_ms: int) -> None:
@@ -193,7 +192,8 @@ class ClientDispatcher(Dispatcher):
     def is_wanted(self, ctx: Session, reply: Reply) -> bool:
         """Say whether the reply just made is to be sent (CLIENT REPLY), and note that one was skipped."""
         replies = ctx.replies
-        is_push = isinstance(reply, (Push, Pushes))
+        if isinstance(reply, (Push, Pushes)):
+            return True  # SUBSCRIBE is answered whatever the client wants
         if replies == REPLIES_SKIP_NEXT:
             ctx.replies = REPLIES_SKIP
             return False

@@ -136,6 +136,7 @@ def stats(state: ServerState) -> Fields:
         ("sync_full", counted.sync_full),
         ("sync_partial_ok", counted.sync_partial_ok),
         ("sync_partial_err", counted.sync_partial_err),
+        ("expired_subkeys", counted.expired_fields),
         ("expired_keys", counted.expired_keys),
         ("evicted_keys", counted.evicted_keys),
         ("evicted_clients", 0),
@@ -155,6 +156,9 @@ def stats(state: ServerState) -> Fields:
         ("client_query_buffer_limit_disconnections", counted.query_limit_disconnections),
         ("client_output_buffer_limit_disconnections", counted.output_limit_disconnections),
         ("acl_access_denied_auth", counted.authentications_denied),
+        ("acl_access_denied_cmd", counted.acl_commands_denied),
+        ("acl_access_denied_key", counted.acl_keys_denied),
+        ("acl_access_denied_channel", counted.acl_channels_denied),
     ]
 
 
@@ -215,7 +219,8 @@ def keyspace(state: ServerState) -> Fields:
     return [
         (
             f"db{database.database}",
-            f"keys={len(database)},expires={database.expiring_count},avg_ttl={database.average_ttl_ms}",
+            f"keys={len(database)},expires={database.expiring_count},avg_ttl={database.average_ttl_ms}"
+            f",subexpiry={len(database.field_deadlines)}",
         )
         for database in state.keyspaces
         if len(database)

@@ -18,6 +18,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from redoubt import info_sections, metrics_server  # noqa: F401 - they register their figures
+from redoubt.access.users import Users
 from redoubt.blocking import Blocking
 from redoubt.clients import Clients
 from redoubt.cluster import (  # noqa: F401 - they register, too
@@ -31,6 +32,8 @@ from redoubt.cluster import (  # noqa: F401 - they register, too
 from redoubt.cluster import commands as cluster_commands  # noqa: F401
 from redoubt.cluster.cluster import Cluster
 from redoubt.commands import (  # noqa: F401 - they register their commands
+    bitfield,
+    bitmap,
     client,
     configuration,
     connection,
@@ -41,7 +44,10 @@ from redoubt.commands import (  # noqa: F401 - they register their commands
     expiry,
     generic,
     hash,
+    hash_expiry,
+    hash_field_values,
     hash_reading,
+    hyperloglog,
     introspection,
     iteration,
     list_middle,
@@ -49,6 +55,7 @@ from redoubt.commands import (  # noqa: F401 - they register their commands
     migrate,
     objects,
     persistence,
+    pubsub,
     server,
     set,
     set_algebra,
@@ -60,6 +67,7 @@ from redoubt.commands import (  # noqa: F401 - they register their commands
     stream_info,
     stream_pending,
     stream_range,
+    stream_reading,
     string,
     string_range,
 )
@@ -104,6 +112,7 @@ class Node(LifecycleHook):
         state = self.state
         self.dispatcher = ClientDispatcher(state, clock_us)
         state.dispatcher = self.dispatcher
+        state.users = Users(state)
         state.lifecycle = self
         state.blocking = Blocking(state)
         state.pubsub = PubSub()
@@ -117,7 +126,7 @@ class Node(LifecycleHook):
         state.persistence = DumpFile(state)
         self.upkeep = Upkeep(state)
         state.upkeep = self.upkeep
-        connection.follow_config(state)
+        state.users.begin()
         state.limits.follow(config)
         self.clients = Clients(state)
         self.ticked_ms = now_ms

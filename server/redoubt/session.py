@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from redoubt.interfaces import LANE_CLIENT, Link
 
 if TYPE_CHECKING:
+    from redoubt.access.user import User
     from redoubt.blocking import Waiter
     from redoubt.commands.declare import Row
     from redoubt.data.keyspace import Keyspace
@@ -69,6 +70,9 @@ class Session(Link):
         self.database = 0
         self.now_ms = state.now_ms
         self.resp = 2
+        # Who is logged in (see redoubt.access.users, which alone changes these two).
+        self.user: User = state.users.default
+        self.is_authenticated = False
         self.own_gates = 0
         self.gates = 0 if is_master_link else state.gates
         # The link to our master: its commands are applied without checks and get no reply.

@@ -16,6 +16,7 @@ from redoubt.interfaces import LANES, Close, Effect, Link
 from redoubt.rates import Rates
 
 if TYPE_CHECKING:
+    from redoubt.access.users import Users
     from redoubt.blocking import Blocking
     from redoubt.commands.key_transfer import Transfers
     from redoubt.config import Config
@@ -38,9 +39,13 @@ class Statistics:
         self.keyspace_hits = 0
         self.keyspace_misses = 0
         self.expired_keys = 0
+        self.expired_fields = 0
         self.evicted_keys = 0
         self.error_replies = 0
         self.authentications_denied = 0
+        self.acl_commands_denied = 0
+        self.acl_keys_denied = 0
+        self.acl_channels_denied = 0
         self.sync_full = 0
         self.sync_partial_ok = 0
         self.sync_partial_err = 0
@@ -81,6 +86,7 @@ class ServerState:
         self.lifecycle: LifecycleHook
         self.process = ProcessHook()
         self.rates = Rates()
+        self.users: Users
         self.blocking: Blocking
         self.pubsub: PubSub
         self.events: KeyspaceEvents

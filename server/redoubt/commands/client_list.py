@@ -17,6 +17,7 @@ from redoubt.resp.replies import CommandError
 from redoubt.session import CLASS_PUBSUB, GATE_MULTI
 
 if TYPE_CHECKING:
+    from redoubt.access.user import User
     from redoubt.session import Session
 
 TYPES: Final = (b"normal", b"master", b"replica", b"pubsub")
@@ -30,7 +31,7 @@ class Filter:
         self.kind = b""
         self.peer = ""
         self.local = ""
-        self.username = b""
+        self.user: User | None = None
         # A connection that is never meant: SKIPME.
         self.spared: Session | None = None
 
@@ -41,6 +42,7 @@ class Filter:
             and (not self.kind or self.kind == client_type(session))
             and (not self.peer or self.peer == session.peer)
             and (not self.local or self.local == session.local)
+            and (self.user is None or session.user is self.user)
             and session is not self.spared
         )
 
@@ -75,7 +77,8 @@ def kill_filter(arguments: Arguments, ctx: Session) -> Filter:
         elif option == b"LADDR":
             chosen.local = word.decode("latin-1")
         elif option == b"USER":
-            if word != b"default":
+            chosen.user = ctx.state.users.by_name.get(word)
+            if chosen.user is None:
                 raise CommandError(b"ERR No such user '%s'" % word[:128])
         elif option == b"SKIPME" and word.lower() in (b"yes", b"no"):
             chosen.spared = ctx if word.lower() == b"yes" else None
@@ -115,6 +118,7 @@ def client_type(session: Session) -> bytes:
 
 def client_line(session: Session) -> bytes:
     """Describe a connection as one line of CLIENT LIST, without its end."""
+    username = session.user.name.decode("latin-1")
     has_multi = session.own_gates & GATE_MULTI
     input_bytes = session.parser.pending_bytes()
     unsent_bytes = session.unsent_bytes + sum(map(len, session.out))
@@ -130,7 +134,7 @@ def client_line(session: Session) -> bytes:
         f"obl=0 oll={len(session.out)} omem={unsent_bytes} "
         f"tot-mem={SESSION_BYTES + input_bytes + argument_bytes + queued_bytes + unsent_bytes} "
         f"events={'' if session.is_paused else 'r'}{'w' if unsent_bytes else ''} "
-        f"cmd={session.row.name if session.row else 'NULL'} user=default redir=-1 resp={session.resp} "
+        f"cmd={session.row.name if session.row else 'NULL'} user={username} redir=-1 resp={session.resp} "
         f"lib-name={session.library_name.decode('latin-1')} "
         f"lib-ver={session.library_version.decode('latin-1')}"
     )

@@ -1,18 +1,18 @@
 """The commands about one's own connection: PING, ECHO, QUIT, RESET, SELECT, AUTH and HELLO.
 
-There is one user, `default`, whose password is requirepass. A connection that was accepted while a password
-was set carries GATE_AUTH until AUTH or HELLO AUTH lowers it; when the password is taken away again, every
-gate falls, and when one is set, connections that are open stay as they are, as in Redis.
+A connection begins as the user `default`; AUTH, and HELLO with AUTH, make it another's, and RESET makes it as
+it was when it was opened. Who may log in, and what that means for the connection, is decided in
+`redoubt.access.users`.
 
-The dispatcher runs these; `follow_config` is called once when the node is put together. CLIENT is in
-`redoubt.commands.client`. Source: the pages of the connection group in the Redis documentation.
+The dispatcher runs these. CLIENT is in `redoubt.commands.client`, ACL in `redoubt.commands.acl`.
+Source: the pages of the connection group in the Redis documentation.
 """
 
 from __future__ import annotations
 
-from hmac import compare_digest
 from typing import TYPE_CHECKING, Final
 
+from redoubt.access.users import DEFAULT
 from redoubt.commands.arguments import Arguments, integer
 from redoubt.commands.declare import (
     ALLOW_BUSY,
@@ -33,9 +33,7 @@ from redoubt.version import REDIS_VERSION
 
 if TYPE_CHECKING:
     from redoubt.session import Session
-    from redoubt.state import ServerState
 
-DEFAULT_USER: Final = b"default"
 RESET_DONE: Final = SimpleString(b"RESET")
 WRONG_PASSWORD: Final = ErrorReply(b"WRONGPASS invalid username-password pair or user is disabled.")
 NO_PASSWORD_SET: Final = ErrorReply(
@@ -98,9 +96,7 @@ def reset(ctx: Session, argv: list[bytes]) -> Reply:
     ctx.is_readonly = False
     ctx.is_asking = False
     select_database(ctx, 0)
-    if ctx.state.config.requirepass:
-        ctx.set_own_gate(GATE_AUTH, True)
-        ctx.parser.is_unauthenticated = True
+    ctx.state.users.opened(ctx)
     return RESET_DONE
 
 
@@ -133,21 +129,11 @@ def auth(ctx: Session, argv: list[bytes]) -> Reply:
     """AUTH [username] password."""
     if len(argv) > 3:
         return ErrorReply(b"ERR syntax error")
-    if len(argv) == 2 and not ctx.state.config.requirepass:
+    users = ctx.state.users
+    if len(argv) == 2 and users.default.is_nopass:
         return NO_PASSWORD_SET
-    username = argv[1] if len(argv) == 3 else DEFAULT_USER
-    return OK if authenticate(ctx, username, argv[-1]) else WRONG_PASSWORD
-
-
-def authenticate(ctx: Session, username: bytes, password: bytes) -> bool:
-    """Compare the password in constant time; the right one, or any if none is set, opens the connection."""
-    expected = ctx.state.config.requirepass.encode("utf-8", "surrogateescape")
-    if username != DEFAULT_USER or (expected and not compare_digest(password, expected)):
-        ctx.state.statistics.authentications_denied += 1
-        return False
-    ctx.set_own_gate(GATE_AUTH, False)
-    ctx.parser.is_unauthenticated = False
-    return True
+    username = argv[1] if len(argv) == 3 else DEFAULT
+    return OK if users.log_in(ctx, username, argv[-1]) else WRONG_PASSWORD
 
 
 @command(
@@ -173,7 +159,7 @@ def hello(ctx: Session, argv: list[bytes]) -> Reply:
             name = checked_name(arguments.word())
         else:
             return ErrorReply(b"ERR Syntax error in HELLO option '%s'" % option[:128])
-    if credentials and not authenticate(ctx, credentials[0], credentials[1]):
+    if credentials and not ctx.state.users.log_in(ctx, credentials[0], credentials[1]):
         return WRONG_PASSWORD
     if ctx.gates & GATE_AUTH:
         return HELLO_NEEDS_AUTH
@@ -210,16 +196,3 @@ def describe(ctx: Session) -> MapReply:
             (b"modules", []),
         ]
     )
-
-
-def follow_config(state: ServerState) -> None:
-    """Open the connections that wait for a password when the password is taken away."""
-
-    def password_changed() -> str:
-        if not state.config.requirepass:
-            for session in state.sessions.values():
-                session.set_own_gate(GATE_AUTH, False)
-                session.parser.is_unauthenticated = False
-        return ""
-
-    state.config.on_change("requirepass", password_changed)
