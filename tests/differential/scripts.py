@@ -7,10 +7,12 @@ scripts under names of his own.
 
 from __future__ import annotations
 
+from tests.differential.bits import BIT_SCRIPTS
 from tests.differential.hashes import HASH_SCRIPTS
 from tests.differential.lists import LIST_SCRIPTS
 from tests.differential.sets import SET_SCRIPTS
 from tests.differential.sorted_sets import SORTED_SET_SCRIPTS
+from tests.differential.streams import STREAM_SCRIPTS
 
 SCRIPTS: dict[str, str] = {
     "get and set": """
@@ -559,4 +561,6 @@ SCRIPTS: dict[str, str] = {
     **SET_SCRIPTS,
     **LIST_SCRIPTS,
     **SORTED_SET_SCRIPTS,
+    **STREAM_SCRIPTS,
+    **BIT_SCRIPTS,
 }

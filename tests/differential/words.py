@@ -9,10 +9,12 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from redoubt.persist import payload
+from tests.differential.bits import BITMAP, HYPERLOGLOG
 from tests.differential.hashes import HASH
 from tests.differential.lists import LIST
 from tests.differential.sets import SET
 from tests.differential.sorted_sets import SORTED_SET
+from tests.differential.streams import STREAM
 from tests.differential.vocabulary import (
     BAD_NUMBERS,
     FAR_MILLISECONDS,
@@ -142,4 +144,14 @@ GENERIC: dict[str, Calls] = {
     "wait": call(b"WAIT", st.sampled_from([b"0", b"-5", b"x"]), st.sampled_from([b"0", b"10", b"-1", b"x"])),
 }
 
-COMMANDS: dict[str, Calls] = {**STRING, **GENERIC, **HASH, **SET, **LIST, **SORTED_SET}
+COMMANDS: dict[str, Calls] = {
+    **STRING,
+    **GENERIC,
+    **HASH,
+    **SET,
+    **LIST,
+    **SORTED_SET,
+    **STREAM,
+    **BITMAP,
+    **HYPERLOGLOG,
+}

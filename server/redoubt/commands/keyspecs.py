@@ -65,6 +65,8 @@ class KeySpec:
             last = first + self.last if self.last >= 0 else len(argv) + self.last
             if self.last < 0 and self.limit > 1:
                 last = first + (len(argv) - first) // self.limit + self.last
+            if self.last < 0 and last == first - 1:
+                return []  # what may be repeated may be left out
         if last >= len(argv) or first >= len(argv):
             return None
         return list(range(first, last + 1, self.step))
