@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from redoubt.session import Session
 
 # XAUTOCLAIM: how many entries at most are given, and looked at for each.
+NO_COUNT: Final = b"ERR COUNT must be > 0"
 CLAIMED_DEFAULT: Final = 100
 LOOKED_FACTOR: Final = 10
 CLAIMED_MAX: Final = ((1 << 63) - 1) // 16
@@ -259,9 +260,9 @@ def xautoclaim(ctx: Session, argv: list[bytes]) -> Reply:
     arguments = Arguments(argv, 6)
     while arguments.has_more():
         if arguments.skip_with_value(b"COUNT"):
-            count = arguments.integer()
+            count = arguments.integer(NO_COUNT)
             if not 1 <= count <= CLAIMED_MAX:
-                raise CommandError(b"ERR COUNT must be > 0")
+                raise CommandError(NO_COUNT)
         elif arguments.skip(b"JUSTID"):
             just_ids = True
         else:
