@@ -68,7 +68,6 @@ from redoubt.commands import (  # noqa: F401 - they register their commands
     stream_pending,
     stream_range,
     stream_reading,
-    stream_reading,
     string,
     string_range,
 )
