@@ -9,6 +9,7 @@ Owned by one structure (`hash`, `set`, `sorted_set`). It knows no commands and n
 
 from __future__ import annotations
 
+from itertools import islice
 from random import Random
 from typing import Final
 
@@ -72,9 +73,13 @@ class Elements(Table):
     def random_name(self, random: Random) -> bytes:
         """Return the name of an element drawn evenly from all; there must be one."""
         for _ in range(RANDOM_TRIES_MAX):
-            bucket = self.buckets[int(random.random() * len(self.buckets))]
+            # One number draws both, the bucket by its high part and the place by the rest.
+            drawn = int(random.random() * (len(self.buckets) * ROOM_OF_BUCKET))
+            bucket = self.buckets[drawn // ROOM_OF_BUCKET]
+            place = drawn % ROOM_OF_BUCKET
             fill = len(bucket.values)
-            place = int(random.random() * max(fill, ROOM_OF_BUCKET))
+            if fill > ROOM_OF_BUCKET:
+                place = int(random.random() * fill)
             if place < fill:
                 return _name_at(bucket, place)
         # Nearly all buckets are empty: the table has shrunk and not been merged yet.
@@ -101,8 +106,4 @@ class Elements(Table):
 
 
 def _name_at(bucket: Bucket, place: int) -> bytes:
-    for name in bucket.values:
-        if place == 0:
-            return name
-        place -= 1
-    raise AssertionError("place lies behind the bucket's last element")
+    return next(islice(bucket.values, place, None))

@@ -138,8 +138,8 @@ class TextList(Structure):
         place, offset = self._locate(first)
         wanted = past - first
         while wanted > 0:
-            texts = listpack.texts(self.chunks[place])
-            part = texts[offset : offset + wanted] if offset or wanted < len(texts) else texts
+            chunk = self.chunks[place]
+            part = listpack.texts_from(chunk, listpack.at_index(chunk, offset), wanted)
             found.extend(part)
             wanted -= len(part)
             offset = 0

@@ -31,7 +31,12 @@ COUNT_UNKNOWN: Final = 0xFFFF
 # Redis refuses to grow a listpack beyond this.
 PACK_BYTES_MAX: Final = 1 << 30
 
+# Looked up instead of built anew at every change: what stands around short texts, and the parts of headers.
 _SMALL_INTEGERS: Final = [bytes([number, 1]) for number in range(128)]
+_TEXT_HEADS: Final = [bytes([0x80 | size]) for size in range(64)]
+_TEXT_ENDS: Final = [bytes([1 + size]) for size in range(64)]
+_SIZES: Final = [size.to_bytes(4, "little") for size in range(2048)]
+_COUNTS: Final = [count.to_bytes(2, "little") for count in range(1024)]
 
 
 def encode(text: bytes) -> bytes:
@@ -42,8 +47,8 @@ def encode(text: bytes) -> bytes:
         if number is not None:
             return encode_integer(number)
     if size < 64:
-        head = bytes([0x80 | size])
-    elif size < 4096:
+        return _TEXT_HEADS[size] + text + _TEXT_ENDS[size]
+    if size < 4096:
         head = bytes([0xE0 | size >> 8, size & 0xFF])
     else:
         head = b"\xf0" + size.to_bytes(4, "little")
@@ -73,9 +78,14 @@ def build(texts: list[bytes]) -> bytes:
 
 def assemble(entries: bytes, count: int) -> bytes:
     """Put header and end around encoded entries."""
-    size = len(entries) + FIRST + 1
-    head = size.to_bytes(4, "little") + min(count, COUNT_UNKNOWN).to_bytes(2, "little")
-    return head + entries + b"\xff"
+    return _header(len(entries) + FIRST + 1, count) + entries + b"\xff"
+
+
+def _header(size: int, count: int) -> bytes:
+    """Return the first bytes of a pack of `size` bytes."""
+    head = _SIZES[size] if size < len(_SIZES) else size.to_bytes(4, "little")
+    tail = _COUNTS[count] if count < len(_COUNTS) else min(count, COUNT_UNKNOWN).to_bytes(2, "little")
+    return head + tail
 
 
 def splice(pack: bytes, at: int, past: int, entries: bytes, count: int) -> bytes:
@@ -83,10 +93,13 @@ def splice(pack: bytes, at: int, past: int, entries: bytes, count: int) -> bytes
 
     count: how many entries the new pack has, if it is known; -1 has them counted.
     """
-    body = pack[FIRST:at] + entries + pack[past:-1]
     if count < 0:
-        count = count_entries(body, 0, len(body))
-    return assemble(body, count)
+        body = pack[FIRST:at] + entries + pack[past:-1]
+        return assemble(body, count_entries(body, 0, len(body)))
+    header = _header(len(pack) - (past - at) + len(entries), count)
+    if at == FIRST:
+        return b"".join((header, entries, pack[past:]))
+    return b"".join((header, pack[FIRST:at], entries, pack[past:]))
 
 
 def length(pack: bytes) -> int:
@@ -156,22 +169,39 @@ def is_integer_at(pack: bytes, at: int) -> bool:
 
 def texts(pack: bytes) -> list[bytes]:
     """Return all texts in their order."""
-    found = []
-    at = FIRST
+    return texts_from(pack, FIRST, len(pack))
+
+
+def texts_from(pack: bytes, at: int, count: int) -> list[bytes]:
+    """Return up to `count` texts from the position `at` on."""
+    found: list[bytes] = []
     past = len(pack) - 1
-    while at < past:
-        found.append(text_at(pack, at))
-        at = next_entry(pack, at)
+    while at < past and count > 0:
+        head = pack[at]
+        if 0x80 <= head < 0xC0:  # a short text, as nearly all are
+            end = at + 1 + (head & 0x3F)
+            found.append(pack[at + 1 : end])
+            at = end + 1
+        else:
+            found.append(text_at(pack, at))
+            at = next_entry(pack, at)
+        count -= 1
     return found
 
 
 def find(pack: bytes, text: bytes, step: int) -> int:
-    """Return the position of the first entry that is `text`, looking at every `step`-th one; else -1.
+    """Return the position of the first entry that is `text`, looking at every `step`-th one; else -1."""
+    return find_entry(pack, encode(text), step)
+
+
+def find_entry(pack: bytes, entry: bytes, step: int) -> int:
+    """Return the position of the first encoded `entry`, looking at every `step`-th one; else -1.
 
     The search for the entry's bytes runs in C and finds nothing at all in the common case of a new member;
     what it finds counts only where an entry begins, which the walk establishes.
     """
-    entry = encode(text)
+    if len(pack) < FIRST + 1 + len(entry):
+        return -1
     candidate = pack.find(entry, FIRST)
     if candidate < 0:
         return -1

@@ -90,13 +90,15 @@ class MemberSet(Structure):
             self._pack_texts(member, limits)
         if self.table is not None:
             return self.table.put(member, PRESENT)
-        if listpack.find(self.packed, member, 1) >= 0:
+        packed = self.packed
+        entry = listpack.encode(member)
+        if listpack.find_entry(packed, entry, 1) >= 0:
             return False
-        count = listpack.length(self.packed) + 1
+        count = listpack.length(packed) + 1
         if count > limits.set_members or len(member) > limits.set_bytes:
             return self.unpack().put(member, PRESENT)
-        end = len(self.packed) - 1
-        self.packed = listpack.splice(self.packed, end, end, listpack.encode(member), count)
+        end = len(packed) - 1
+        self.packed = listpack.splice(packed, end, end, entry, count)
         return True
 
     def remove(self, member: bytes) -> bool:
@@ -128,10 +130,27 @@ class MemberSet(Structure):
         """Return a member drawn evenly from all; there must be one."""
         if self.table is not None:
             return self.table.random_name(random)
-        place = random.randrange(self.count())
+        place = int(random.random() * self.count())
         if self.form == FORM_INTEGERS:
             return b"%d" % intset.number_at(self.packed, place)
         return listpack.text_at(self.packed, listpack.at_index(self.packed, place))
+
+    def pop_random(self, random: Random) -> bytes:
+        """Remove a member drawn evenly from all, and return it; there must be one."""
+        if self.table is not None:
+            member = self.table.random_name(random)
+            self.table.remove(member)
+            return member
+        packed = self.packed
+        place = int(random.random() * self.count())
+        if self.form == FORM_INTEGERS:
+            number = intset.number_at(packed, place)
+            self.packed = intset.removed(packed, number)
+            return b"%d" % number
+        at = listpack.at_index(packed, place)
+        past = listpack.next_entry(packed, at)
+        self.packed = listpack.splice(packed, at, past, b"", listpack.length(packed) - 1)
+        return listpack.text_at(packed, at)
 
     def scan(self, cursor: int, count: int) -> tuple[int, list[bytes]]:
         """Return the next cursor (0 at the end) and some members; a packed set comes whole."""
@@ -159,6 +178,10 @@ class MemberSet(Structure):
 
     def _pack_texts(self, member: bytes, limits: Limits) -> None:
         """Stop being an intset because of a member that is no integer."""
+        if intset.length(self.packed) == 0 and limits.set_members and len(member) <= limits.set_bytes:
+            self.form = FORM_PACKED
+            self.packed = listpack.EMPTY
+            return
         numbers = self.members()
         longest = max([len(member), *[len(number) for number in numbers]])
         if len(numbers) >= limits.set_members or longest > limits.set_bytes:

@@ -1,12 +1,12 @@
 """Sorted sets: members with scores, packed while they are few and short, a table and an order afterwards.
 
 Up to Redis's limits (zset-max-listpack-entries, -value) one listpack holds member and score in turn, by score
-and then by member. Beyond them a table (`redoubt.data.elements`) finds the score of a member, and a
-`SortedList` of (score, member) keeps the order: places and ranks cost O(log N), ranges what they return. A
-sorted set that has become a table stays one.
+and then by member. Beyond them a table (`redoubt.data.elements`) finds the score of a member, and an order
+(`redoubt.data.order`) the members by score: ranges cost what they return. A sorted set that has become a
+table stays one.
 
 Called by the commands on sorted sets and by the readers and writers of RDB. It knows no keys and no texts of
-ranges. Source: Redis `src/t_zset.c`; Grant Jenks, "Sorted Containers".
+ranges. Source: Redis `src/t_zset.c`.
 """
 
 from __future__ import annotations
@@ -14,20 +14,17 @@ from __future__ import annotations
 from random import Random
 from typing import Final, cast
 
-from sortedcontainers import SortedList
-
 from redoubt.data import listpack
 from redoubt.data.elements import Elements
 from redoubt.data.limits import Limits
 from redoubt.data.listpack import EMPTY, FIRST
 from redoubt.data.memory import size_of_bytes
+from redoubt.data.order import ENTRY_BYTES, Order
 from redoubt.data.structure import STRUCTURE_BYTES, Structure
 from redoubt.resp.doubles import double_text
 
 PAIR: Final = 2
 SCORE_BYTES: Final = 32
-# The tuple of an entry in the order, its score, and its place in the list (measured).
-ORDER_ENTRY_BYTES: Final = 104
 
 
 class Score(Structure):
@@ -56,7 +53,7 @@ class SortedSet(Structure):
         # The listpack, as long as there is no table.
         self.packed = packed
         self.table: Elements | None = None
-        self.order: SortedList | None = None
+        self.order: Order | None = None
 
     def type_name(self) -> bytes:
         return b"zset"
@@ -67,7 +64,7 @@ class SortedSet(Structure):
     def size_bytes(self) -> int:
         if self.table is None:
             return STRUCTURE_BYTES + size_of_bytes(self.packed)
-        return STRUCTURE_BYTES + self.table.size_bytes() + ORDER_ENTRY_BYTES * self.table.key_count
+        return STRUCTURE_BYTES + self.table.size_bytes() + ENTRY_BYTES * self.table.key_count
 
     def copy(self) -> Structure:
         twin = SortedSet(self.packed)
@@ -102,36 +99,51 @@ class SortedSet(Structure):
         if self.table is not None:
             self._put_into_table(member, score)
             return
-        at = listpack.find(self.packed, member, PAIR)
+        entry = listpack.encode(member)
+        at = listpack.find_entry(self.packed, entry, PAIR)
         if at >= 0:
-            self._cut(at)
+            self._cut(at, 1)
         elif self.count() >= limits.zset_members or len(member) > limits.zset_bytes:
             self.unpack()
             self._put_into_table(member, score)
             return
-        self._paste(member, score)
+        self._paste(member, entry, score)
 
     def _put_into_table(self, member: bytes, score: float) -> None:
         assert self.table is not None and self.order is not None
         old = self.table.get(member)
         if isinstance(old, Score):
-            self.order.remove((old.value, member))
-        self.table.put(member, Score(score))
-        self.order.add((score, member))
+            self.order.remove(old.value, member)
+            old.value = score
+        else:
+            self.table.put(member, Score(score))
+        self.order.add(score, member)
 
     def remove(self, member: bytes) -> bool:
         """Remove a member; say whether it was there."""
         if self.table is None:
             at = listpack.find(self.packed, member, PAIR)
             if at >= 0:
-                self._cut(at)
+                self._cut(at, 1)
             return at >= 0
         old = self.table.get(member)
         if not isinstance(old, Score):
             return False
         assert self.order is not None
-        self.order.remove((old.value, member))
+        self.order.remove(old.value, member)
         return self.table.remove(member)
+
+    def pop_ranks(self, first: int, past: int) -> list[tuple[bytes, float]]:
+        """Remove the members from rank `first` to before `past`, both within the set; return them."""
+        if self.order is not None and self.table is not None:
+            pairs = self.order.cut(first, past)
+            for member, _ in pairs:
+                self.table.remove(member)
+            return pairs
+        at = listpack.at_index(self.packed, PAIR * first)
+        pairs = self._pairs_from(at, past - first)
+        self._cut(at, past - first)
+        return pairs
 
     def members(self) -> list[bytes]:
         """Return all members by score."""
@@ -139,7 +151,7 @@ class SortedSet(Structure):
 
     def random_pair(self, random: Random) -> tuple[bytes, float]:
         """Return a member drawn evenly from all, and its score; there must be one."""
-        return self.at(random.randrange(self.count()))
+        return self.at(int(random.random() * self.count()))
 
     def scan(self, cursor: int, count: int) -> tuple[int, list[tuple[bytes, float]]]:
         """Return the next cursor (0 at the end) and some pairs; a packed one comes whole."""
@@ -153,8 +165,7 @@ class SortedSet(Structure):
     def at(self, rank: int) -> tuple[bytes, float]:
         """Return member and score at a rank, which must exist."""
         if self.order is not None:
-            score, member = self.order[rank]
-            return member, score
+            return self.order.at(rank)
         at = listpack.at_index(self.packed, PAIR * rank)
         text = listpack.text_at(self.packed, listpack.next_entry(self.packed, at))
         return listpack.text_at(self.packed, at), float(text)
@@ -162,24 +173,26 @@ class SortedSet(Structure):
     def rank_of(self, member: bytes) -> int:
         """Return the rank of a member, which must exist."""
         if self.order is not None:
-            return cast(int, self.order.index((self.score_of(member), member)))
+            return self.order.rank_of(self.score_of(member), member)
         at = listpack.find(self.packed, member, PAIR)
         return listpack.count_entries(self.packed, FIRST, at) // PAIR
 
     def slice(self, first: int, past: int) -> list[tuple[bytes, float]]:
         """Return members with scores from rank `first` to before `past`, both within the set."""
         if self.order is not None:
-            return [(member, score) for score, member in self.order.islice(first, past)]
-        words = listpack.texts(self.packed)[PAIR * first : PAIR * past]
+            return self.order.pairs(first, past)
+        return self._pairs_from(listpack.at_index(self.packed, PAIR * first), past - first)
+
+    def _pairs_from(self, at: int, count: int) -> list[tuple[bytes, float]]:
+        """Return up to `count` pairs of the pack, from the position `at` on."""
+        words = listpack.texts_from(self.packed, at, PAIR * count)
         return [(words[place], float(words[place + 1])) for place in range(0, len(words), PAIR)]
 
     def ranks_by_score(self, low: Bound, high: Bound) -> tuple[int, int]:
         """Return the ranks first and past of the members between two scores."""
         if self.order is not None:
-            # No member is below the empty one, and a tuple without member is below all of its score.
-            order = self.order
-            first = _place(order, low.score, not low.is_included)
-            past = _place(order, high.score, high.is_included)
+            first = self.order.rank_of_score(low.score, not low.is_included)
+            past = self.order.rank_of_score(high.score, high.is_included)
         else:
             first = past = 0
             for _, score in self.slice(0, self.count()):
@@ -218,47 +231,43 @@ class SortedSet(Structure):
         if self.table is not None:
             return
         table = Elements()
+        order = Order()
         entries: list[tuple[float, bytes]] = []
         for member, score in self.slice(0, self.count()):
             table.put(member, Score(score))
             entries.append((score, member))
+        order.build(entries)
         self.table = table
-        self.order = SortedList(entries)
+        self.order = order
         self.packed = EMPTY
 
-    def _cut(self, at: int) -> None:
-        past = listpack.next_entry(self.packed, listpack.next_entry(self.packed, at))
-        self.packed = listpack.splice(self.packed, at, past, b"", listpack.length(self.packed) - PAIR)
+    def _cut(self, at: int, count: int) -> None:
+        """Take `count` pairs out of the pack, the first of them at `at`."""
+        past = at
+        for _ in range(PAIR * count):
+            past = listpack.next_entry(self.packed, past)
+        self.packed = listpack.splice(self.packed, at, past, b"", listpack.length(self.packed) - PAIR * count)
 
-    def _paste(self, member: bytes, score: float) -> None:
+    def _paste(self, member: bytes, entry: bytes, score: float) -> None:
+        """Put a pair into its place in the pack. entry: the member, encoded."""
         packed = self.packed
         at = FIRST
         past = len(packed) - 1
         while at < past:
             score_at = listpack.next_entry(packed, at)
-            other = float(listpack.text_at(packed, score_at))
+            other = _score_at(packed, score_at)
             if other > score or (other == score and listpack.text_at(packed, at) > member):
                 break
             at = listpack.next_entry(packed, score_at)
-        entries = listpack.encode(member) + listpack.encode(double_text(score))
+        entries = entry + listpack.encode(double_text(score))
         self.packed = listpack.splice(packed, at, at, entries, listpack.length(packed) + PAIR)
 
 
-def _place(order: SortedList, score: float, is_behind: bool) -> int:
-    """Return how many entries have a lower score, or, if is_behind, a score that is not higher."""
-    if not is_behind:
-        return cast(int, order.bisect_left((score,)))
-    return cast(int, order.bisect_left((score, _PastAll())))
-
-
-class _PastAll:
-    """Compares above every member."""
-
-    def __lt__(self, other: object) -> bool:
-        return False
-
-    def __gt__(self, other: object) -> bool:
-        return True
+def _score_at(packed: bytes, at: int) -> float:
+    """Read a score in a pack: whole numbers are stored as integers."""
+    if listpack.is_integer_at(packed, at):
+        return float(listpack.integer_at(packed, at))
+    return float(listpack.text_at(packed, at))
 
 
 def is_sound_sorted_set(packed: bytes) -> bool:

@@ -21,6 +21,8 @@ CRLF: Final = b"\r\n"
 # Headers of bulk strings and small integers below this are looked up instead of formatted (0.3 MB each).
 HEADERS: Final = 4096
 BULK_HEADERS: Final[list[bytes]] = [b"$%d\r\n" % length for length in range(HEADERS)]
+# The end of one bulk string and the header of the next: one piece instead of two within an array.
+NEXT_BULK_HEADERS: Final[list[bytes]] = [b"\r\n$%d\r\n" % length for length in range(HEADERS)]
 INTEGERS: Final[list[bytes]] = [b":%d\r\n" % number for number in range(HEADERS)]
 
 
@@ -238,8 +240,7 @@ def encode(reply: Reply, resp: int, out: list[bytes]) -> None:
         out.append(b"$-1\r\n" if resp == 2 else b"_\r\n")
     elif isinstance(reply, list):
         out.append(b"*%d\r\n" % len(reply))
-        for item in reply:
-            encode(item, resp, out)
+        encode_items(reply, resp, out)
     elif isinstance(reply, ErrorReply):
         # A line break inside would end the reply early and desynchronise the client.
         text = reply.text
@@ -258,6 +259,29 @@ def encode_bulk(data: bytes, out: list[bytes]) -> None:
     out.append(BULK_HEADERS[length] if length < HEADERS else b"$%d\r\n" % length)
     out.append(data)
     out.append(CRLF)
+
+
+def encode_items(items: list[Any], resp: int, out: list[bytes]) -> None:
+    """Append the items of an array one after the other."""
+    is_open = False  # the line break behind the last bulk string is still to come
+    for item in items:
+        if isinstance(item, bytes):
+            length = len(item)
+            if length >= HEADERS:
+                out.append(b"\r\n$%d\r\n" % length if is_open else b"$%d\r\n" % length)
+            elif is_open:
+                out.append(NEXT_BULK_HEADERS[length])
+            else:
+                out.append(BULK_HEADERS[length])
+            out.append(item)
+            is_open = True
+            continue
+        if is_open:
+            out.append(CRLF)
+            is_open = False
+        encode(item, resp, out)
+    if is_open:
+        out.append(CRLF)
 
 
 def encode_rare(reply: Reply, resp: int, out: list[bytes]) -> None:

@@ -107,3 +107,11 @@ def test_a_damaged_pack_is_not_sound_or_harmless(texts: list[bytes], data: st.Da
         listpack.texts(bytes(pack))
     for cut in range(len(pack)):
         assert not listpack.is_sound(bytes(pack[:cut]))
+
+
+@given(st.lists(TEXTS, max_size=20), st.data())
+def test_texts_can_be_read_from_anywhere(texts: list[bytes], data: st.DataObject) -> None:
+    pack = listpack.build(texts)
+    first = data.draw(st.integers(0, len(texts)))
+    count = data.draw(st.integers(0, len(texts) + 1))
+    assert listpack.texts_from(pack, listpack.at_index(pack, first), count) == texts[first : first + count]

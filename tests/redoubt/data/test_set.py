@@ -66,3 +66,18 @@ def test_many_members_at_once_make_a_table_at_once() -> None:
     target = MemberSet()
     target.expect(b"1", 6, limits)
     assert target.encoding_name() == b"intset"
+
+
+@given(st.lists(MEMBERS, min_size=1, max_size=40, unique=True), st.integers(0, 1000))
+def test_popping_takes_every_member_once_in_every_form(members: list[bytes], seed: int) -> None:
+    for limits in (Limits(), small_limits()):
+        found = MemberSet()
+        for member in members:
+            found.add(member, limits)
+        random = Random(seed)
+        taken = []
+        while found.count():
+            before = found.members()
+            taken.append(found.pop_random(random))
+            assert sorted([*found.members(), taken[-1]]) == sorted(before)
+        assert sorted(taken) == sorted(members)

@@ -139,3 +139,16 @@ def test_doubles_are_spelled_as_by_redis(value: float, text: bytes) -> None:
 @given(st.floats(allow_nan=False))
 def test_a_double_reads_back_equal(value: float) -> None:
     assert float(double_text(value)) == value
+
+
+@given(st.dictionaries(MEMBERS, SCORES, min_size=1, max_size=20), st.sampled_from([2, 128]), st.data())
+def test_popped_ranks_are_returned_and_gone(
+    model: dict[bytes, float], members_max: int, data: st.DataObject
+) -> None:
+    found = build(model, members_max)
+    pairs = found.slice(0, found.count())
+    first = data.draw(st.integers(0, len(pairs) - 1))
+    past = data.draw(st.integers(first + 1, len(pairs)))
+    assert found.pop_ranks(first, past) == pairs[first:past]
+    assert found.slice(0, found.count()) == pairs[:first] + pairs[past:]
+    assert not any(found.has(member) for member, _ in pairs[first:past])
