@@ -153,6 +153,7 @@ class Config:
     cluster_require_full_coverage: bool = True
     cluster_allow_reads_when_down: bool = False
     cluster_allow_pubsubshard_when_down: bool = True
+    cluster_allow_pubsubshard_when_down: bool = True
     cluster_link_sendbuf_limit: int = 0
     cluster_announce_ip: str = ""
     cluster_announce_port: int = 0

@@ -194,6 +194,8 @@ class ClientDispatcher(Dispatcher):
         replies = ctx.replies
         if isinstance(reply, (Push, Pushes)):
             return True  # SUBSCRIBE is answered whatever the client wants
+        if isinstance(reply, (Push, Pushes)):
+            return True  # SUBSCRIBE is answered whatever the client wants
         if replies == REPLIES_SKIP_NEXT:
             ctx.replies = REPLIES_SKIP
             return False

@@ -56,6 +56,7 @@ from redoubt.commands import (  # noqa: F401 - they register their commands
     objects,
     persistence,
     pubsub,
+    pubsub,
     server,
     set,
     set_algebra,

@@ -155,10 +155,10 @@ class PubSub:
         """Count the sessions that listen to one name."""
         return len(self.listeners[kind].get(name, _NOBODY))
 
-    def leave_slots(self, is_ours: list[bool]) -> None:
-        """Let go whoever listens to a shard channel whose slot this node no longer serves; tell them."""
+    def keep_slots(self, mask: int) -> None:
+        """Let go whoever listens to a shard channel of a slot that is not among these; tell them."""
         for name in list(self.listeners[SHARD_CHANNEL]):
-            if not is_ours[key_slot(name)]:
+            if not mask >> key_slot(name) & 1:
                 for session in list(self.listeners[SHARD_CHANNEL][name].values()):
                     session.push(encoded(self.unsubscribe(session, SHARD_CHANNEL, name), session.resp))
 

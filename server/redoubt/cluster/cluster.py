@@ -14,7 +14,6 @@ decides nothing that a part can decide. Source: the Redis Cluster specification.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from redoubt.cluster import messages, nodes_conf
@@ -86,8 +85,6 @@ class Cluster(ClusterHook):
         self.usage = SlotUsage(state)
         self.role = ManagedRole(self)
         self.migrations = Migrations(self, sweeper)
-        # Publications from other nodes: (channel, payload, is for the shard).
-        self.published: Callable[[bytes, bytes, bool], None] | None = None
         self._routed = (-1, False, False)
         self._seen_changes = 0
         self._was_synced = False
@@ -269,7 +266,9 @@ class Cluster(ClusterHook):
             self._routed = seen
             self.routing.is_held = is_held
             self.routing.refresh()
-            self.usage.follow(self.topology.owned_by_shard())
+            owned = self.topology.owned_by_shard()
+            self.usage.follow(owned)
+            self.state.pubsub.keep_slots(owned)
 
     # Own address.
 

@@ -184,8 +184,10 @@ class ClusterEvents(BusHandler):
             cluster.election.voted(sender, message, now_ms)
         elif kind == messages.MFSTART:
             cluster.handover.requested(sender, now_ms)
-        elif kind in (messages.PUBLISH, messages.PUBLISH_SHARD) and cluster.published is not None:
-            cluster.published(message.channel, message.payload, kind == messages.PUBLISH_SHARD)
+        elif kind == messages.PUBLISH:
+            cluster.state.pubsub.publish(message.channel, message.payload)
+        elif kind == messages.PUBLISH_SHARD:
+            cluster.state.pubsub.publish_to_shard(message.channel, message.payload)
 
 
 class VerdictListener(FailureListener):

@@ -90,7 +90,7 @@ class Routing:
             if self.serves[slot]:
                 return None
             return self._judge(ctx, row, slot, argv, [argv[row.first_key]])
-        keys = declare.keys_of(row, argv)
+        keys = declare.keys_of(row, argv, True)
         if not keys:
             return None
         slot = ctx.db.slot_of(keys[0])
@@ -106,17 +106,18 @@ class Routing:
     ) -> ErrorReply | NoReply | None:
         topology = self.topology
         owner = topology.owners[slot]
+        is_channel = bool(row.flags & declare.PUBSUB)
         is_asking = ctx.is_asking or bool(row.flags & declare.ASKING)
         if owner is None:
             return UNSERVED if self.availability.is_ok else DOWN
         if not self.availability.is_ok:
-            refusal = self._refusal_when_down(row)
+            refusal = self._refusal_when_down(row, is_channel)
             if refusal is not None:
                 return refusal
         if owner is topology.myself and slot in self.held:
             return self._judge_held(ctx, row, argv, self.held[slot])
         target = topology.migrating.get(slot)
-        if owner is topology.myself and target is not None:
+        if owner is topology.myself and target is not None and not is_channel:
             return self._judge_leaving(ctx, row, slot, keys, target)
         if slot in topology.importing:
             if row.name == "migrate":
@@ -127,7 +128,8 @@ class Routing:
                 return TRY_AGAIN if is_several and self._missing(ctx, keys) else None
         if owner is topology.myself:
             return None
-        if ctx.is_readonly and topology.myself.master is owner and row.flags & declare.READONLY:
+        may_read = is_channel or (ctx.is_readonly and row.flags & declare.READONLY)
+        if topology.myself.master is owner and may_read:
             return None
         return self.moved(slot, owner)
 
@@ -141,7 +143,9 @@ class Routing:
             self.state.blocking.postpone(ctx, argv)
         return NO_REPLY
 
-    def _refusal_when_down(self, row: Row) -> ErrorReply | None:
+    def _refusal_when_down(self, row: Row, is_channel: bool) -> ErrorReply | None:
+        if is_channel:
+            return None if self.state.config.cluster_allow_pubsubshard_when_down else DOWN
         if not self.state.config.cluster_allow_reads_when_down:
             return DOWN
         return DOWN_READ_ONLY if row.flags & declare.WRITE else None

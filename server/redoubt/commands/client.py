@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from redoubt.commands.arguments import Arguments, integer
 from redoubt.commands.client_list import Filter, client_line, kill_filter, list_filter
 from redoubt.commands.connection import checked_name
-from redoubt.commands.declare import ADMIN, CONNECTION, LOADING, NOSCRIPT, STALE, command, container
+from redoubt.commands.declare import ADMIN, CONNECTION, LOADING, NOSCRIPT, STALE, command, container, wrong_words
 from redoubt.resp.replies import OK, ErrorReply, Reply, Verbatim
 from redoubt.session import REPLIES_OFF, REPLIES_ON, REPLIES_SKIP_NEXT
 
@@ -173,7 +173,7 @@ def client_pause(ctx: Session, argv: list[bytes]) -> Reply:
     if timeout_ms > TIMEOUT_MAX - ctx.now_ms:
         return ErrorReply(b"ERR timeout is out of range")
     if len(argv) > 4:
-        return _wrong_words(argv[1])
+        raise wrong_words(argv)
     mode = argv[3].upper() if len(argv) == 4 else b"ALL"
     if mode not in (b"WRITE", b"ALL"):
         return ErrorReply(b"ERR CLIENT PAUSE mode must be WRITE or ALL")
@@ -183,11 +183,6 @@ def client_pause(ctx: Session, argv: list[bytes]) -> Reply:
         "client", mode == b"ALL" or (before is not None and before.holds_reads), until_ms
     )
     return OK
-
-
-def _wrong_words(subcommand: bytes) -> ErrorReply:
-    text = b"ERR unknown subcommand or wrong number of arguments for '%s'. Try CLIENT HELP."
-    return ErrorReply(text % subcommand)
 
 
 @command(
@@ -207,7 +202,7 @@ def client_unpause(ctx: Session, argv: list[bytes]) -> Reply:
 def client_unblock(ctx: Session, argv: list[bytes]) -> Reply:
     """CLIENT UNBLOCK: 1 if the client was in a blocking command, else 0."""
     if len(argv) > 4:
-        return _wrong_words(argv[1])
+        raise wrong_words(argv)
     reason = argv[3].upper() if len(argv) == 4 else b"TIMEOUT"
     if reason not in (b"TIMEOUT", b"ERROR"):
         return ErrorReply(b"ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")

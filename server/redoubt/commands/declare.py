@@ -35,7 +35,7 @@ from redoubt.commands.keyspecs import (
     VARIABLE_FLAGS,
     KeySpec,
 )
-from redoubt.resp.replies import ErrorReply, Reply, SimpleString
+from redoubt.resp.replies import CommandError, ErrorReply, Reply, SimpleString
 
 if TYPE_CHECKING:
     from redoubt.session import Session
@@ -113,6 +113,7 @@ __all__ = [
     "keys_of",
     "make_container",
     "wrong_arity",
+    "wrong_words",
 ]
 
 # Command flags. The first block has Redis's names in COMMAND INFO (FLAG_NAMES), in Redis's order.
@@ -148,7 +149,7 @@ FLAG_NAMES: Final = {
     WRITE: "write", READONLY: "readonly", DENYOOM: "denyoom", MODULE: "module", ADMIN: "admin",
     PUBSUB: "pubsub", NOSCRIPT: "noscript", BLOCKING: "blocking", LOADING: "loading", STALE: "stale",
     SKIP_MONITOR: "skip_monitor", SKIP_SLOWLOG: "skip_slowlog", ASKING: "asking", FAST: "fast",
-    NO_AUTH: "no_auth", MAY_REPLICATE: "may_replicate", NO_ASYNC_LOADING: "no_async_loading",
+    NO_AUTH: "no_auth", NO_ASYNC_LOADING: "no_async_loading",
     NO_MULTI: "no_multi", MOVABLE_KEYS: "movablekeys", ALLOW_BUSY: "allow_busy",
     NO_MANDATORY_KEYS: "no_mandatory_keys", TOUCHES_ARBITRARY_KEYS: "touches_arbitrary_keys",
 }  # fmt: skip
@@ -443,10 +444,20 @@ def wrong_arity(row: Row) -> ErrorReply:
     return ErrorReply(b"ERR wrong number of arguments for '%s' command" % row.name.encode())
 
 
-def keys_of(row: Row, argv: list[bytes]) -> list[bytes] | None:
-    """List the keys of a call, in order; None if the call is malformed. Fast for one key at a fixed place."""
+def wrong_words(argv: list[bytes]) -> CommandError:
+    """Make the error for a subcommand with too many words, where its own arity is open."""
+    text = b"ERR unknown subcommand or wrong number of arguments for '%s'. Try %s HELP."
+    return CommandError(text % (argv[1][:_ERROR_WORDS_MAX], argv[0].upper()))
+
+
+def keys_of(row: Row, argv: list[bytes], has_channels: bool = False) -> list[bytes] | None:
+    """List the keys of a call, in order; None if the call is malformed. Fast for one key at a fixed place.
+
+    has_channels: list shard channels, too, which are no keys but routed like keys.
+    """
     if row.first_key == row.last_key and not row.flags & MOVABLE_KEYS:
-        return [argv[row.first_key]] if row.first_key else []
+        is_key = row.first_key and (has_channels or not row.flags & PUBSUB)
+        return [argv[row.first_key]] if is_key else []
     if row.find_keys is not None:
         return row.find_keys(argv)
     keys: list[bytes] = []
@@ -454,7 +465,7 @@ def keys_of(row: Row, argv: list[bytes]) -> list[bytes] | None:
         positions = spec.positions(argv)
         if positions is None:
             return None
-        if not spec.use & NOT_KEY:
+        if has_channels or not spec.use & NOT_KEY:
             keys.extend([argv[at] for at in positions])
     return keys
 

@@ -46,6 +46,11 @@ ROWS: Final[list[Directive]] = [
     Directive(
         "cluster-allow-reads-when-down", YesNo(), "Serve reads of own slots while the cluster is down."
     ),
+    Directive(
+        "cluster-allow-pubsubshard-when-down",
+        YesNo(),
+        "Serve shard channels of own slots while the cluster is down.",
+    ),
     Directive("cluster-link-sendbuf-limit", Memory(), "Most unsent bytes on a bus link; 0 for no limit."),
     Directive(
         "cluster-announce-ip",

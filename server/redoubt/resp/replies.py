@@ -123,11 +123,28 @@ class Push:
         return f"Push({self.items!r})"
 
 
-class Double:
-    """A floating point number; RESP2 clients get its text."""
+class Pushes:
+    """The pushes that one SUBSCRIBE or UNSUBSCRIBE makes, one for each channel."""
 
-    def __init__(self, value: float) -> None:
+    def __init__(self, pushes: list[Push]) -> None:
+        self.pushes = pushes
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Pushes) and other.pushes == self.pushes
+
+    def __hash__(self) -> int:
+        return hash(len(self.pushes))
+
+    def __repr__(self) -> str:
+        return f"Pushes({self.pushes!r})"
+
+
+class Double:
+    """A floating point number; RESP2 clients get its text, which is the shortest unless another is given."""
+
+    def __init__(self, value: float, text: bytes = b"") -> None:
         self.value = value
+        self.text = text
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Double) and other.value == self.value
@@ -212,6 +229,7 @@ Reply: TypeAlias = (
     | MapReply
     | SetReply
     | Push
+    | Pushes
     | Double
     | Boolean
     | Verbatim
@@ -297,13 +315,16 @@ def encode_rare(reply: Reply, resp: int, out: list[bytes]) -> None:
         out.append(b"%b%d\r\n" % (mark, len(reply.items)))
         for item in reply.items:
             encode(item, resp, out)
+    elif isinstance(reply, Pushes):
+        for push in reply.pushes:
+            encode(push, resp, out)
     elif isinstance(reply, NullArray):
         out.append(b"*-1\r\n" if resp == 2 else b"_\r\n")
     elif isinstance(reply, Boolean):
         truth = reply.value
         out.append((b":1\r\n" if truth else b":0\r\n") if resp == 2 else (b"#t\r\n" if truth else b"#f\r\n"))
     elif isinstance(reply, Double):
-        text = double_text(reply.value)
+        text = reply.text or double_text(reply.value)
         if resp == 2:
             encode_bulk(text, out)
         else:

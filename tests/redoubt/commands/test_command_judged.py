@@ -43,6 +43,7 @@ DOCS_DIFFERENCES: dict[str, tuple[set[str], str]] = {
     "debug": ({"arguments"}, "Redis documents none"),
     "hscan": ({"arguments"}, "7.4 has NOVALUES"),
     "migrate": ({"arguments"}, "7.2 writes empty-string with a dash"),
+    "psubscribe": ({"arguments"}, "a repeated argument is no block of one here"),
     "replconf": ({"arguments"}, "Redis documents none"),
     "zadd": ({"arguments"}, "the flags CH and INCR are named as they are written"),
     **dict.fromkeys(
