@@ -1,6 +1,6 @@
 """What the dataset needs from time to time: expiry, eviction, measuring, freeing.
 
-Every tick deletes a bounded number of expired keys, goes on with an eviction that was interrupted, gives back
+Every tick deletes a bounded number of expired keys and expired fields, goes on with an interrupted eviction, gives back
 memory of lazily flushed databases, and measures a few buckets. The maxmemory directives are followed here:
 while a limit is set, the memory gate is raised, and `has_room` is asked before each command that may need
 memory. What is deleted here is counted and propagated as DEL.
@@ -15,10 +15,14 @@ from typing import TYPE_CHECKING, Final
 
 from redoubt.data.eviction import Evictor
 from redoubt.data.expires import ActiveExpiry
+from redoubt.field_expiry import FIELDS_PER_ACCESS, FieldExpiry
 from redoubt.hooks import UpkeepHook
+from redoubt.keyspace_events import EVENT_EVICTED
 from redoubt.session import GATE_MEMORY, GATE_PAUSED
 
 if TYPE_CHECKING:
+    from redoubt.data.hash import Hash
+    from redoubt.data.keyspace import Keyspace
     from redoubt.state import ServerState
 
 # Buckets of a lazily flushed database that one tick gives back: about 64,000 keys, 5 ms.
@@ -35,6 +39,7 @@ class Upkeep(UpkeepHook):
         super().__init__()
         self.state = state
         self.expiry = ActiveExpiry(state.keyspaces)
+        self.fields = FieldExpiry(state)
         self.evictor = Evictor(state.keyspaces, state.random)
         self.evictor.on_evicted = self.key_evicted
         for keyspace in state.keyspaces:
@@ -67,21 +72,39 @@ class Upkeep(UpkeepHook):
                 keyspace.release(BUCKETS_RELEASED)
             if keyspace.key_count:
                 keyspace.measure()
-        self.expiry.is_behind = False
+        self.expiry.is_behind = self.fields.is_behind = False
         if self.state.replication.is_replica or self.state.gates & GATE_PAUSED:
             self.evictor.is_behind = False
             return
         if self.is_expiring:
             self.expiry.run(now_ms)
+            self.fields.run(now_ms)
         if self.evictor.is_behind:
             self.evictor.make_room(now_ms)
 
     def is_behind(self) -> bool:
         """Say whether a tick sooner than the next regular one would find work."""
-        return self.expiry.is_behind or self.evictor.is_behind
+        return self.expiry.is_behind or self.fields.is_behind or self.evictor.is_behind
+
+    def reap_fields(
+        self, keyspace: Keyspace, key: bytes, found: Hash, now_ms: int, named: list[bytes]
+    ) -> bool:
+        """Remove due fields of a hash that is being opened, if we may; say whether it is gone with them.
+
+        named: fields that go in any case if they are due; of the others some.
+        """
+        if not 0 < found.next_due_ms() < now_ms or not self.fields.may_reap():
+            return False
+        hidden = [field for field in named if found.is_hidden(field, now_ms)]
+        if hidden:
+            self.fields.remove(keyspace, key, found, list(dict.fromkeys(hidden)))
+        if found.count():
+            self.fields.reap(keyspace, key, found, now_ms, FIELDS_PER_ACCESS)
+        return found.count() == 0
 
     def key_evicted(self, database: int, key: bytes) -> None:
         """Count and propagate the deletion of a victim."""
         self.state.statistics.evicted_keys += 1
+        self.state.events.notify(database, EVENT_EVICTED, b"evicted", key)
         if self.state.replication.is_feeding:
             self.state.replication.feed(database, [b"DEL", key])

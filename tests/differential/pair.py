@@ -20,6 +20,7 @@ from redoubt.data.sorted_set import SortedSet
 from redoubt.persist import payload
 from redoubt.persist.rdb_format import TYPE_HASH, TYPE_SET, TYPE_SORTED_SET_2, TYPE_SORTED_SET_LISTPACK
 from redoubt.resp.replies import ErrorReply, MapReply, SetReply
+from tests.differential import streams
 from tests.redoubt.harness import Connection, ServerProcess
 
 # Both servers are asked one after the other, on a machine that may be busy.
@@ -27,16 +28,20 @@ TIME_TOLERANCE_MS = 3000
 
 SECONDS = {b"TTL", b"EXPIRETIME"}
 MILLISECONDS = {b"PTTL", b"PEXPIRETIME"}
+# One time for each field, in milliseconds or, where that is given, in others.
+FIELD_TIMES = {b"HTTL": 1000, b"HPTTL": 1, b"HEXPIRETIME": 1000, b"HPEXPIRETIME": 1}
 # Replies that are lists in no order, or that hold one.
 UNORDERED = {b"KEYS", b"HKEYS", b"HVALS", b"SMEMBERS", b"SINTER", b"SUNION", b"SDIFF"}
 # Maps in no order, and what returns them in RESP2 as a flat array.
 UNORDERED_PAIRS = {b"HGETALL"}
 RANDOM = {b"RANDOMKEY"}
+# What goes through a hash, whose order is its own as soon as it is a table or fields have times.
+ENUMERATIONS = {b"HSCAN", b"HRANDFIELD"}
 # Tables have no order, and scores are written with more digits than needed by 7.0.
 DUMPED_OTHERWISE = (TYPE_HASH, TYPE_SET, TYPE_SORTED_SET_2, TYPE_SORTED_SET_LISTPACK)
 # The command that reads a whole value, by type.
 READERS = {b"string": ("GET",), b"hash": ("HGETALL",), b"set": ("SMEMBERS",), b"list": ("LRANGE", 0, -1),
-           b"zset": ("ZRANGE", 0, -1, "WITHSCORES")}  # fmt: skip
+           b"zset": ("ZRANGE", 0, -1, "WITHSCORES"), b"stream": ("XRANGE", "-", "+")}  # fmt: skip
 # What differs by nature: addresses, clocks, memory, versions.
 INCOMPARABLE = {b"OBJECT IDLETIME"}
 
@@ -88,6 +93,8 @@ class Pair:
                 name, *options = READERS[self.compare("TYPE", key).text]
                 self.compare(name, key, *options)
                 self.compare("PEXPIRETIME", key)
+                if name == "XRANGE":
+                    self.compare("XINFO", "STREAM", key, "FULL", "COUNT", 0)
                 if name != "GET":  # what a string is called depends on how it came to be
                     self.compare("OBJECT", "ENCODING", key)
             self.compare("DBSIZE")
@@ -106,6 +113,12 @@ def same_reply(argv: list[bytes], expected: Any, found: Any) -> bool:
         return _near(expected, found, TIME_TOLERANCE_MS // 1000)
     if name in MILLISECONDS:
         return _near(expected, found, TIME_TOLERANCE_MS)
+    if name in FIELD_TIMES:
+        tolerance = TIME_TOLERANCE_MS // FIELD_TIMES[name]
+        near = (_near(*times, tolerance) for times in zip(expected, found, strict=False))
+        return len(expected) == len(found) and all(near)
+    if name in ENUMERATIONS and isinstance(expected, list):
+        return _enumerated(expected) == _enumerated(found)
     if name in UNORDERED and isinstance(expected, list) and isinstance(found, list):
         return sorted(expected) == sorted(found)
     if name in UNORDERED and isinstance(expected, SetReply) and isinstance(found, SetReply):
@@ -114,6 +127,8 @@ def same_reply(argv: list[bytes], expected: Any, found: Any) -> bool:
         return _pairs(expected) == _pairs(found)
     if name == b"DUMP" and isinstance(expected, bytes) and expected[0] in DUMPED_OTHERWISE:
         return _elements(expected) == _elements(found)
+    if name in (b"XINFO", b"XPENDING"):
+        return bool(streams.comparable(expected) == streams.comparable(found))
     if name in RANDOM:
         return (expected is None) == (found is None)
     if name.startswith(b"Z") and full_name not in INCOMPARABLE:
@@ -152,6 +167,11 @@ def _elements(dumped: bytes) -> list[Any]:
         return [SortedSet, *value.slice(0, value.count())]
     assert isinstance(value, MemberSet)
     return [MemberSet, *sorted(value.members())]
+
+
+def _enumerated(reply: Any) -> Any:
+    """Put what was enumerated into a fixed order; each value counts, whatever it stands beside."""
+    return sorted(map(_enumerated, reply), key=repr) if isinstance(reply, list) else reply
 
 
 def _near(expected: Any, found: Any, tolerance: int) -> bool:

@@ -1,7 +1,7 @@
 """Commands that change hashes: HSET, HDEL, HINCRBY and their relatives.
 
 Those that only look are in `hash_reading`. What is propagated is the command as it came, except for
-HINCRBYFLOAT, which leaves as the HSET of what it computed. A hash without fields does not exist: whoever
+HINCRBYFLOAT, which leaves as the HSET of what it computed. Setting a field drops its time to live, counting does not. A hash without fields does not exist: whoever
 removes the last field removes the key.
 
 Source: the Redis command reference, group "hash", as of 7.2.
@@ -26,6 +26,7 @@ from redoubt.commands.declare import (
 )
 from redoubt.commands.reading import WRONG_TYPE
 from redoubt.data import long_double
+from redoubt.data.field_deadlines import note_fields
 from redoubt.data.hash import Hash
 from redoubt.data.text import INTEGER_MAX, INTEGER_MIN, parse_integer
 from redoubt.keyspace_events import EVENT_GENERIC, EVENT_HASH
@@ -37,17 +38,28 @@ if TYPE_CHECKING:
 WOULD_OVERFLOW: Final = ErrorReply(b"ERR increment or decrement would overflow")
 
 
-def writable_hash(ctx: Session, key: bytes) -> Hash | None:
-    """Return the hash at `key` for a command that will change it; raises CommandError for other types."""
+def writable_hash(ctx: Session, key: bytes, words: list[bytes], step: int = 1) -> Hash | None:
+    """Return the hash at `key` for a command that will change it; raises CommandError for other types.
+
+    words: the fields that it will change, one in every `step`; those whose time has passed are gone then.
+    """
     value = ctx.db.lookup(key, ctx.now_ms)
-    if value is None or isinstance(value, Hash):
+    if value is None:
+        return None
+    if isinstance(value, Hash):
+        if value.deadlines is not None:
+            named = words[::step]
+            if ctx.state.upkeep.reap_fields(ctx.db, key, value, ctx.now_ms, named):
+                return None
         return value
     raise CommandError(WRONG_TYPE)
 
 
-def put_fields(ctx: Session, key: bytes, pairs: list[bytes], event: bytes = b"hset") -> int:
+def put_fields(
+    ctx: Session, key: bytes, pairs: list[bytes], event: bytes = b"hset", keeps_times: bool = False
+) -> int:
     """Set fields (field and value in turn), making the hash if there is none; count the new ones."""
-    found = writable_hash(ctx, key)
+    found = writable_hash(ctx, key, pairs, 2)
     limits = ctx.state.limits
     size_before = 0 if found is None else ctx.db.begin_change(key)
     target = Hash() if found is None else found
@@ -60,10 +72,14 @@ def put_fields(ctx: Session, key: bytes, pairs: list[bytes], event: bytes = b"hs
     for place in range(0, len(pairs), 2):
         if target.put(pairs[place], pairs[place + 1], limits.hash_fields):
             added += 1
+        elif target.deadlines is not None and not keeps_times:
+            target.persist(pairs[place])
     if found is None:
         ctx.db.set(key, target)
     else:
         ctx.db.end_change(target, size_before)
+        if target.deadlines is not None:
+            note_fields(ctx.db, key, target)
     ctx.notify(EVENT_HASH, event, key)
     return added
 
@@ -94,7 +110,7 @@ def _require_pairs(argv: list[bytes], name: bytes) -> None:
          since="2.0.0", complexity="O(1)",
          summary="Set a field of a hash if it is not there yet.")  # fmt: skip
 def hsetnx(ctx: Session, argv: list[bytes]) -> Reply:
-    found = writable_hash(ctx, argv[1])
+    found = writable_hash(ctx, argv[1], [argv[2]])
     if found is not None and found.get(argv[2]) is not None:
         return 0
     return put_fields(ctx, argv[1], argv[2:])
@@ -103,16 +119,22 @@ def hsetnx(ctx: Session, argv: list[bytes]) -> Reply:
 @command("HDEL", "key field [field ...]", group=HASH, flags=WRITE | FAST, use=RW | DELETE, since="2.0.0",
          complexity="O(N) for N fields", summary="Remove fields of a hash.")  # fmt: skip
 def hdel(ctx: Session, argv: list[bytes]) -> Reply:
-    key = argv[1]
-    found = writable_hash(ctx, key)
-    if found is None or not any(found.get(field) is not None for field in argv[2:]):
+    found = writable_hash(ctx, argv[1], argv[2:])
+    return 0 if found is None else remove_fields(ctx, argv[1], found, argv[2:])
+
+
+def remove_fields(ctx: Session, key: bytes, found: Hash, fields: list[bytes]) -> int:
+    """Remove fields that are there, and the hash with its last one; count them."""
+    if not any(found.get(field) is not None for field in fields):
         return 0
     size_before = ctx.db.begin_change(key)
     removed = 0
-    for field in argv[2:]:
+    for field in fields:
         if found.count() and found.remove(field):
             removed += 1
     ctx.db.end_change(found, size_before)
+    if found.deadlines is not None:
+        note_fields(ctx.db, key, found)
     ctx.notify(EVENT_HASH, b"hdel", key)
     if found.count() == 0:
         ctx.db.delete(key)
@@ -125,7 +147,7 @@ def hdel(ctx: Session, argv: list[bytes]) -> Reply:
          summary="Add a number to the integer value of a field; a missing one counts as 0.")  # fmt: skip
 def hincrby(ctx: Session, argv: list[bytes]) -> Reply:
     increment = integer(argv[3])
-    found = writable_hash(ctx, argv[1])
+    found = writable_hash(ctx, argv[1], [argv[2]])
     text = None if found is None else found.get(argv[2])
     number = 0 if text is None else parse_integer(text)
     if number is None:
@@ -133,7 +155,7 @@ def hincrby(ctx: Session, argv: list[bytes]) -> Reply:
     total = number + increment
     if not INTEGER_MIN <= total <= INTEGER_MAX:
         return WOULD_OVERFLOW
-    put_fields(ctx, argv[1], [argv[2], b"%d" % total], b"hincrby")
+    put_fields(ctx, argv[1], [argv[2], b"%d" % total], b"hincrby", True)
     return total
 
 
@@ -146,7 +168,7 @@ def hincrbyfloat(ctx: Session, argv: list[bytes]) -> Reply:
         raise CommandError(NOT_A_FLOAT)
     if increment.is_infinite:
         return ErrorReply(b"ERR value is NaN or Infinity")
-    found = writable_hash(ctx, argv[1])
+    found = writable_hash(ctx, argv[1], [argv[2]])
     text = None if found is None else found.get(argv[2])
     number = long_double.parse(b"0" if text is None else text)
     if number is None:
@@ -155,6 +177,9 @@ def hincrbyfloat(ctx: Session, argv: list[bytes]) -> Reply:
     if total.is_infinite:
         return ErrorReply(b"ERR increment would produce NaN or Infinity")
     result = total.text()
-    put_fields(ctx, argv[1], [argv[2], result], b"hincrbyfloat")
-    ctx.rewrite([b"HSET", argv[1], argv[2], result])
+    put_fields(ctx, argv[1], [argv[2], result], b"hincrbyfloat", True)
+    if found is not None and found.due_ms(argv[2]):
+        ctx.rewrite([b"HSETEX", argv[1], b"KEEPTTL", b"FIELDS", b"1", argv[2], result])
+    else:
+        ctx.rewrite([b"HSET", argv[1], argv[2], result])
     return result

@@ -31,7 +31,11 @@ _SHARE_DRAWN_MAX: Final = 3
 def readable_hash(ctx: Session, key: bytes) -> Hash | None:
     """Return the hash at `key` for a reading command; raises CommandError for other types."""
     value = read(ctx, key)
-    if value is None or isinstance(value, Hash):
+    if value is None:
+        return None
+    if isinstance(value, Hash):
+        if value.deadlines is not None and ctx.state.upkeep.reap_fields(ctx.db, key, value, ctx.now_ms, []):
+            return None
         return value
     raise CommandError(WRONG_TYPE)
 
@@ -40,7 +44,7 @@ def readable_hash(ctx: Session, key: bytes) -> Hash | None:
          complexity="O(1)", summary="Return the value of a field of a hash.")  # fmt: skip
 def hget(ctx: Session, argv: list[bytes]) -> Reply:
     found = readable_hash(ctx, argv[1])
-    return None if found is None else found.get(argv[2])
+    return None if found is None else found.get(argv[2], ctx.now_ms)
 
 
 @command("HMGET", "key field [field ...]", group=HASH, flags=READONLY | FAST, use=RO | ACCESS,
@@ -50,7 +54,7 @@ def hmget(ctx: Session, argv: list[bytes]) -> Reply:
     found = readable_hash(ctx, argv[1])
     values: list[Reply] = []
     for field in argv[2:]:
-        values.append(None if found is None else found.get(field))
+        values.append(None if found is None else found.get(field, ctx.now_ms))
     return values
 
 
@@ -61,7 +65,7 @@ def hgetall(ctx: Session, argv: list[bytes]) -> Reply:
     found = readable_hash(ctx, argv[1])
     pairs: list[tuple[Reply, Reply]] = []
     if found is not None:
-        for field, value in found.pairs():
+        for field, value in found.pairs(ctx.now_ms):
             pairs.append((field, value))
     return MapReply(pairs)
 
@@ -73,7 +77,7 @@ def hkeys(ctx: Session, argv: list[bytes]) -> Reply:
     found = readable_hash(ctx, argv[1])
     fields: list[Reply] = []
     if found is not None:
-        fields.extend(found.fields())
+        fields.extend(found.fields(ctx.now_ms))
     return fields
 
 
@@ -84,7 +88,7 @@ def hvals(ctx: Session, argv: list[bytes]) -> Reply:
     found = readable_hash(ctx, argv[1])
     values: list[Reply] = []
     if found is not None:
-        values.extend([value for _, value in found.pairs()])
+        values.extend([value for _, value in found.pairs(ctx.now_ms)])
     return values
 
 
@@ -92,21 +96,21 @@ def hvals(ctx: Session, argv: list[bytes]) -> Reply:
          summary="Return the number of fields of a hash.")  # fmt: skip
 def hlen(ctx: Session, argv: list[bytes]) -> Reply:
     found = readable_hash(ctx, argv[1])
-    return 0 if found is None else found.count()
+    return 0 if found is None else found.visible_count(ctx.now_ms)
 
 
 @command("HEXISTS", "key field", group=HASH, flags=READONLY | FAST, use=RO, since="2.0.0",
          complexity="O(1)", summary="Say whether a hash has a field.")  # fmt: skip
 def hexists(ctx: Session, argv: list[bytes]) -> Reply:
     found = readable_hash(ctx, argv[1])
-    return 0 if found is None or found.get(argv[2]) is None else 1
+    return 0 if found is None or found.get(argv[2], ctx.now_ms) is None else 1
 
 
 @command("HSTRLEN", "key field", group=HASH, flags=READONLY | FAST, use=RO, since="3.2.0",
          complexity="O(1)", summary="Return the length of the value of a field.")  # fmt: skip
 def hstrlen(ctx: Session, argv: list[bytes]) -> Reply:
     found = readable_hash(ctx, argv[1])
-    value = None if found is None else found.get(argv[2])
+    value = None if found is None else found.get(argv[2], ctx.now_ms)
     return 0 if value is None else len(value)
 
 
@@ -116,7 +120,9 @@ def hstrlen(ctx: Session, argv: list[bytes]) -> Reply:
 def hrandfield(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) == 2:
         found = readable_hash(ctx, argv[1])
-        return None if found is None else found.random_pair(ctx.db.random)[0]
+        if found is None or not found.visible_count(ctx.now_ms):
+            return None
+        return found.random_pair(ctx.db.random, ctx.now_ms)[0]
     count = integer(argv[2])
     if not -_COUNT_MAX <= count <= _COUNT_MAX:
         raise CommandError(_BAD_COUNT)
@@ -141,19 +147,21 @@ def hrandfield(ctx: Session, argv: list[bytes]) -> Reply:
 def _random_pairs(ctx: Session, found: Hash, count: int) -> list[tuple[bytes, bytes]]:
     """Draw pairs: different ones for a positive count, independent ones for a negative."""
     random = ctx.db.random
+    total = found.visible_count(ctx.now_ms)
+    if total == 0:
+        return []
     if count < 0:
         if found.table is None:
-            pairs = found.pairs()
+            pairs = found.pairs(ctx.now_ms)
             return [pairs[random.randrange(len(pairs))] for _ in range(-count)]
-        return [found.random_pair(random) for _ in range(-count)]
-    total = found.count()
+        return [found.random_pair(random, ctx.now_ms) for _ in range(-count)]
     if count >= total:
-        return found.pairs()
+        return found.pairs(ctx.now_ms)
     if count * _SHARE_DRAWN_MAX > total or found.table is None:
-        return random.sample(found.pairs(), count)
+        return random.sample(found.pairs(ctx.now_ms), count)
     drawn: dict[bytes, bytes] = {}
     while len(drawn) < count:
-        field, value = found.random_pair(random)
+        field, value = found.random_pair(random, ctx.now_ms)
         drawn[field] = value
     return list(drawn.items())
 
@@ -170,7 +178,7 @@ def hscan(ctx: Session, argv: list[bytes]) -> Reply:
     cursor, pairs = found.scan(cursor, options.count)
     words: list[Reply] = []
     for field, value in pairs:
-        if options.takes(field):
+        if options.takes(field) and not found.is_hidden(field, ctx.now_ms):
             words.append(field)
             if not options.is_bare:
                 words.append(value)

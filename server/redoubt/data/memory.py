@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from redoubt.data.deadlines import DEADLINE_BYTES
 from redoubt.data.text import Value
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def parts_of(keyspaces: list[Keyspace]) -> MemoryParts:
     for keyspace in keyspaces:
         parts.keys += keyspace.key_bytes + keyspace.table_bytes()
         parts.expiries += keyspace.expiring_count * EXPIRY_BYTES
+        parts.expiries += len(keyspace.field_deadlines) * DEADLINE_BYTES
         parts.values += keyspace.value_bytes
         if keyspace.arriving:
             hidden = parts_of(keyspace.arriving)
@@ -91,6 +93,7 @@ def used_memory(keyspaces: list[Keyspace]) -> int:
         if keyspace.key_count:
             used += keyspace.key_bytes + keyspace.value_bytes + keyspace.table_bytes()
             used += keyspace.expiring_count * EXPIRY_BYTES
+            used += len(keyspace.field_deadlines) * DEADLINE_BYTES
         if keyspace.arriving:
             used += used_memory(keyspace.arriving)
     return used

@@ -7,6 +7,8 @@ them. It reads no files and decides nothing about what happens with the old data
 
 from __future__ import annotations
 
+from redoubt.data.field_deadlines import note_fields
+from redoubt.data.hash import Hash
 from redoubt.data.keyspace import Keyspace
 from redoubt.data.text import Value
 from redoubt.persist.rdb_read import RdbSink
@@ -34,6 +36,8 @@ class DatasetLoader(RdbSink):
             return
         keyspace = self.keyspaces[database]
         keyspace.store(key, value)
+        if isinstance(value, Hash) and value.deadlines is not None:
+            note_fields(keyspace, key, value)
         if expires_ms:
             keyspace.set_expire(key, expires_ms)
         self.keys_loaded += 1
