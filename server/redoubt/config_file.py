@@ -112,6 +112,9 @@ def _apply(config: Config, lines: list[_Line]) -> None:
         name = line.words[0].lower()
         directive = DIRECTIVES.get(name)
         words = line.words[1:]
+        if name == "user" and words:
+            _add_user(config, line)
+            continue
         if directive is None:
             raise _at(line.number, line.text, BAD_DIRECTIVE)
         if not words:
@@ -126,6 +129,15 @@ def _apply(config: Config, lines: list[_Line]) -> None:
             config.assign([(name, words)], is_start=True)
         except ConfigError as error:
             raise _at(line.number, line.text, error.text) from None
+
+
+def _add_user(config: Config, line: _Line) -> None:
+    """Keep a `user` line for when the commands that its rules name are known (`redoubt.access.users`)."""
+    if any(words[0] == line.words[1] for words in config.users):
+        raise _at(
+            line.number, line.text, "Duplicate user found. A user can only be defined once in config files"
+        )
+    config.users.append(line.words[1:])
 
 
 def _check_together(config: Config, lines: list[_Line]) -> None:

@@ -12,6 +12,7 @@ with whose output on the same file this is compared.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from redoubt.config import DIRECTIVES, SECRET_FILES, Config, Directive
@@ -48,6 +49,8 @@ class _File:
             directive = DIRECTIVES.get(name)
             if directive is not None:
                 self.places.setdefault(directive.name, []).append(len(self.lines))
+            elif name == "user":
+                self.places.setdefault(name, []).append(len(self.lines))
             elif name != "include":
                 line = f"# {line}"
         self.lines.append(line)
@@ -74,10 +77,11 @@ class _File:
         return "".join([f"{line}\n" for line in kept])
 
 
-def rewritten(text: str, config: Config, master: tuple[str, int]) -> str:
+def rewritten(text: str, config: Config, master: tuple[str, int], users: Sequence[str] = ()) -> str:
     """Return the text of a configuration file with the values now in force.
 
     master: whom this server replicates now, port 0 for nobody; it may have changed since the start.
+    users: the `user` lines; lines of users that are gone become blank.
     """
     file = _File(text)
     defaults = Config()
@@ -92,6 +96,8 @@ def rewritten(text: str, config: Config, master: tuple[str, int]) -> str:
             value = ("", 0) if config.cluster_enabled else master
         for line, is_forced in _lines(directive, value, getattr(defaults, directive.attribute)):
             file.write(name, line, is_forced)
+    for line in users:
+        file.write("user", line, True)
     return file.text()
 
 

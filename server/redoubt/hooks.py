@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from redoubt.commands.declare import Row
     from redoubt.data.hash import Hash
     from redoubt.data.keyspace import Keyspace
-    from redoubt.resp.replies import Reply
+    from redoubt.resp.replies import ErrorReply, Reply
     from redoubt.session import Session
+    from redoubt.transaction import Transaction
 
 
 class Dispatcher(LinkOwner):
@@ -60,6 +61,10 @@ class Dispatcher(LinkOwner):
 
     def end_unit(self) -> None:
         """Propagate what the outermost unit has collected, then serve who waited for its keys."""
+        raise AssertionError
+
+    def count_error(self, error: ErrorReply) -> None:
+        """Count an error reply under its code; done for what is sent, and by EXEC for what it gathers."""
         raise AssertionError
 
     def measure_for(self, meter: UsageMeter | None) -> None:
@@ -255,6 +260,12 @@ class ClusterHook:
         """
         raise AssertionError
 
+    def refusal_of_transaction(
+        self, ctx: Session, row: Row, argv: list[bytes], transaction: Transaction
+    ) -> Reply:
+        """Say why what MULTI has queued may not run here as a whole; `row` and `argv` are EXEC's."""
+        return None
+
     def may_full_sync(self, replid: str, replid2: str, offset: int) -> bool:
         """Say whether, as a replica, we accept the full sync our master offers with this new history.
 
@@ -356,6 +367,23 @@ class LifecycleHook:
         raise AssertionError
 
 
+class ScriptingHook:
+    """Scripts and function libraries, as admission, persistence and replication see them."""
+
+    def busy_refusal(self) -> ErrorReply:
+        """Return what clients get while a script runs for too long."""
+        raise AssertionError
+
+    def library_codes(self) -> list[bytes]:
+        """Return the code of every function library, for a snapshot."""
+        raise AssertionError
+
+    def install_libraries(self, codes: list[bytes]) -> str:
+        """Have the libraries of a snapshot and no others; return what is wrong with them, if anything."""
+        raise AssertionError
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ProcessHook:
     """What only the process around the node knows; all zero where there is none (tests, simulation)."""
 
@@ -371,6 +399,17 @@ class ProcessHook:
         """Return the memory that the process occupies now."""
         return 0
 
+    def monotonic_ms(self) -> int:
+        """Read a clock for durations while a script runs."""
+        return 0
+
+    def serve_others(self, caller: Session) -> None:
+        """Read, run and answer what other clients have sent, from within a script of the caller."""
+
     def cpu_seconds(self) -> tuple[float, float, float, float]:
         """Return the CPU time used: own system and user, system and user of ended children."""
         return (0.0, 0.0, 0.0, 0.0)
+
+    def unguessable(self, count: int) -> bytes:
+        """Return random bytes that are good for secrets."""
+        return bytes(count)

@@ -19,6 +19,7 @@ from typing import Final
 import uvloop
 
 from redoubt import config_file
+from redoubt.access.users import UsersError
 from redoubt.build import BUILD, source_revision
 from redoubt.cluster.nodes_conf import CorruptNodes
 from redoubt.config import Config
@@ -88,7 +89,11 @@ def serve(config: Config) -> int:
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     clock = Clock()
-    node = Node(config, Random(SystemRandom().getrandbits(128)), clock.now_ms(), clock_us)
+    try:
+        node = Node(config, Random(SystemRandom().getrandbits(128)), clock.now_ms(), clock_us)
+    except UsersError as error:
+        log.warn("%s", error.text)
+        return 1
     node.state.process = RunningProcess()
     log.set_role(lambda: "S" if node.state.replication.is_replica else "M")
     log.write("Redoubt is starting: version=%s, build=%s, pid=%d", REDOUBT_VERSION, BUILD, os.getpid())

@@ -77,6 +77,7 @@ def denied_to(ctx: Session, row: Row, argv: list[bytes], context: bytes = b"") -
     """Say why the session's user may not make this call, and log it; context: IN_SCRIPT for scripts."""
     denied = denial(ctx.user, row, argv)
     if denied is not None:
+        ctx.row = row
         ctx.state.users.denials.note(ctx, denied.reason, denied.what, context=context)
     return denied
 

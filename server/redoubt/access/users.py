@@ -96,11 +96,17 @@ class Users:
         ctx.is_authenticated = False
         self._refresh(ctx)
 
-    def log_in(self, ctx: Session, name: bytes, password: bytes) -> bool:
-        """Make the session the user's if the password is right; else note the attempt."""
+    def adopt(self, ctx: Session, user: User) -> None:
+        """Make a session that is not a client's (a script's) act as this user, with its restrictions."""
+        ctx.user = user
+        ctx.is_authenticated = True
+        self._refresh(ctx)
+
+    def log_in(self, ctx: Session, name: bytes, password: bytes, command: bytes) -> bool:
+        """Make the session the user's if the password is right; else note the attempt by this command."""
         user = self.by_name.get(name)
         if user is None or not user.accepts(password):
-            self.denials.note(ctx, DENIED_AUTH, b"AUTH", name)
+            self.denials.note(ctx, DENIED_AUTH, command, name)
             return False
         ctx.user = user
         ctx.is_authenticated = True

@@ -108,7 +108,8 @@ def config_rewrite(ctx: Session, argv: list[bytes]) -> Reply:
         before = ""  # Redis makes it anew
     except (OSError, UnicodeDecodeError) as error:
         return _not_rewritten(getattr(error, "strerror", None) or str(error))
-    text = rewritten(before, config, ctx.state.replication.master_address())
+    users = [] if config.aclfile else ctx.state.users.configured_lines()
+    text = rewritten(before, config, ctx.state.replication.master_address(), users)
     waiter = Waiter(0)
     ctx.state.blocking.block(ctx, waiter)
     chunks = [text.encode("utf-8", "surrogateescape")]

@@ -28,7 +28,7 @@ from redoubt.commands.declare import (
     command,
 )
 from redoubt.resp.replies import OK, PONG, CommandError, ErrorReply, MapReply, Reply, SimpleString
-from redoubt.session import GATE_AUTH, GATE_MULTI, GATE_SUBSCRIBER, REPLIES_ON
+from redoubt.session import GATE_AUTH, GATE_SUBSCRIBER, REPLIES_ON
 from redoubt.version import REDIS_VERSION
 
 if TYPE_CHECKING:
@@ -87,8 +87,7 @@ def quit_connection(ctx: Session, argv: list[bytes]) -> Reply:
 )  # fmt: skip
 def reset(ctx: Session, argv: list[bytes]) -> Reply:
     """RESET: nothing of what the client has set up on this connection stays."""
-    ctx.queued = []
-    ctx.set_own_gate(GATE_MULTI, False)
+    ctx.end_transaction()
     ctx.replies = REPLIES_ON
     ctx.resp = 2
     ctx.name = b""
@@ -133,7 +132,7 @@ def auth(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) == 2 and users.default.is_nopass:
         return NO_PASSWORD_SET
     username = argv[1] if len(argv) == 3 else DEFAULT
-    return OK if users.log_in(ctx, username, argv[-1]) else WRONG_PASSWORD
+    return OK if users.log_in(ctx, username, argv[-1], argv[0]) else WRONG_PASSWORD
 
 
 @command(
@@ -159,7 +158,7 @@ def hello(ctx: Session, argv: list[bytes]) -> Reply:
             name = checked_name(arguments.word())
         else:
             return ErrorReply(b"ERR Syntax error in HELLO option '%s'" % option[:128])
-    if credentials and not ctx.state.users.log_in(ctx, credentials[0], credentials[1]):
+    if credentials and not ctx.state.users.log_in(ctx, credentials[0], credentials[1], argv[0]):
         return WRONG_PASSWORD
     if ctx.gates & GATE_AUTH:
         return HELLO_NEEDS_AUTH

@@ -10,6 +10,7 @@ import os
 import platform
 import resource
 import sys
+import time
 from typing import Final
 
 from redoubt.hooks import ProcessHook
@@ -37,8 +38,16 @@ class RunningProcess(ProcessHook):
         except OSError:
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
+    def monotonic_ms(self) -> int:
+        """Read the monotonic clock."""
+        return time.monotonic_ns() // 1_000_000
+
     def cpu_seconds(self) -> tuple[float, float, float, float]:
         """Read the CPU time of this process and of its ended children."""
         own = resource.getrusage(resource.RUSAGE_SELF)
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         return (own.ru_stime, own.ru_utime, children.ru_stime, children.ru_utime)
+
+    def unguessable(self, count: int) -> bytes:
+        """Ask the operating system for random bytes."""
+        return os.urandom(count)
