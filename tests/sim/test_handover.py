@@ -180,3 +180,38 @@ def test_a_manual_failover_begun_by_the_replica_costs_no_error(seed: int) -> Non
     shards.world.run(100)
     check(shards, begun)
     assert shards.master_of(0) == replica
+
+
+def named_in_slots(shards: Shards, address: str) -> set[str]:
+    """List the addresses to which CLUSTER SLOTS of one node sends clients."""
+    reply = shards.client.ask(address, "CLUSTER", "SLOTS")
+    assert isinstance(reply, list)
+    return {member[0].decode() for _, _, *members in reply for member in members}
+
+
+@pytest.mark.parametrize("is_master", [True, False], ids=["master", "replica"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_who_leaves_answers_for_a_while_and_is_named_to_no_client(seed: int, is_master: bool) -> None:
+    shards = Shards(seed, 3, 1)
+    shards.world.run(150)
+    (replica,) = shards.replicas_of(0)
+    victim = shards.master_of(0) if is_master else replica
+    stays = shards.master_of(1)
+    shards.world.terminate(victim)
+    shards.world.run(5_000)
+    assert shards.host(victim).exit_code is None
+    for asked in (victim, stays):
+        named = named_in_slots(shards, asked)
+        assert victim not in named
+        assert shards.master_of(0) in named
+    shards.world.run_until(lambda: shards.host(victim).exit_code == 0, 2_000, "it has exited")
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_cluster_that_leaves_as_a_whole_does_not_linger(seed: int) -> None:
+    shards = Shards(seed, 3, 1)
+    shards.world.run(150)
+    for address in list(shards.world.hosts):
+        shards.world.terminate(address)
+    shards.world.run(5_000)  # an attempt at a handover takes 2 s
+    assert {host.exit_code for host in shards.world.hosts.values()} == {0}

@@ -10,6 +10,11 @@ A handover that does not succeed in `ATTEMPT_MS` is tried with the next replica;
 gives up and keeps its slots. After the switch it lingers, so that clients learn the new owner by MOVED from
 the connections that they have, and not by errors.
 
+A pod takes its address with it, and nothing refuses a connection to an address that is gone: a client that
+looks for the new map there waits for its own time limit, commonly 5 s. So whoever leaves a managed cluster,
+as a replica, too, goes on answering for some seconds, while no CLUSTER SLOTS names it any more; unless it
+keeps its data on disk (its volume is waited for) or everybody leaves.
+
 Called by `role.py` and `role_commands.py`.
 """
 
@@ -30,6 +35,9 @@ if TYPE_CHECKING:
 ATTEMPT_MS: Final = 2_000
 # How long a former master goes on answering MOVED before it exits.
 LINGER_MS: Final = 300
+# How long a pod goes on answering: a roll hands over the slots of the first shard about 5 s after it has
+# removed the first replica, and until then clients know the addresses of before.
+MANAGED_LINGER_MS: Final = 6_000
 # A client that asked for a switchover waits this long at most.
 HANDOVER_MS: Final = 10_000
 NO_REPLICA: Final = ErrorReply(b"NOREPLICA no replica in sync can take over")
@@ -39,36 +47,53 @@ TIMED_OUT: Final = ErrorReply(b"TIMEOUT the replica did not take over in time")
 class Leaving(Inquirer):
     """One handover under way, from the choice of a successor to the end of its lingering."""
 
-    def __init__(self, cluster: Cluster, deadline_ms: int, wanted_id: str = "") -> None:
+    def __init__(self, cluster: Cluster, deadline_ms: int, wanted_id: str = "", exits: bool = False) -> None:
         self.cluster = cluster
         self.deadline_ms = deadline_ms
         self.wanted_id = wanted_id
+        self.exits = exits  # the process ends afterwards
         self.tried: list[str] = []
-        self.switched_ms = 0
+        self.free_ms = 0  # since when it has no slots to hand over
         self._inquiry: Inquiry | None = None
         self._attempt_ms = 0
 
     @property
     def is_switched(self) -> bool:
         """True once another node has our slots."""
-        return self.switched_ms != 0
+        return self.free_ms != 0 and bool(self.tried)
 
     def tick(self, now_ms: int) -> bool:
         """Go on; False as soon as there is nothing left to wait for."""
-        if self.switched_ms:
-            return now_ms - self.switched_ms < LINGER_MS
-        if not self.cluster.topology.myself.is_voter:
+        if not self.free_ms and not self.cluster.topology.myself.is_voter:
             self._stop()
-            if not self.tried:
-                return False  # there was nothing to hand over
-            self.switched_ms = now_ms
-            return True
+            self.free_ms = now_ms
+        if self.free_ms:
+            return now_ms - self.free_ms < self._linger_ms()
         if now_ms >= self.deadline_ms:
             self._stop()
             return False
         if not self.tried or now_ms - self._attempt_ms >= ATTEMPT_MS:
             return self._try_next(now_ms)
         return True
+
+    def _linger_ms(self) -> int:
+        linger_ms = LINGER_MS if self.tried else 0
+        state = self.cluster.state
+        if not self.exits or not state.config.await_role or state.persistence.saves_at_exit():
+            return linger_ms
+        return MANAGED_LINGER_MS if self._is_survived() else linger_ms
+
+    def _is_survived(self) -> bool:
+        """Say whether there is somebody of whom clients could learn here: a node in reach that stays."""
+        topology = self.cluster.topology
+        return any(
+            node is not topology.myself
+            and node.link is not None
+            and node.link.is_connected
+            and not node.is_failed
+            and not node.is_terminating
+            for node in topology.nodes.values()
+        )
 
     def successor(self) -> ClusterNode | None:
         """Choose the best replica that stays and has not been tried."""

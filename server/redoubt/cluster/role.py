@@ -314,7 +314,7 @@ class ManagedRole:
             return False
         if self.leaving is None:
             self.cluster.migrations.leaving(now_ms)
-            self.leaving = Leaving(self.cluster, deadline_ms)
+            self.leaving = Leaving(self.cluster, deadline_ms, exits=True)
         return self.leaving.tick(now_ms)
 
     def needs(self) -> str:

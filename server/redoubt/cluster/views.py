@@ -31,7 +31,7 @@ def replicas_lines(cluster: Cluster, master: ClusterNode) -> Reply:
 
 
 def slots_reply(cluster: Cluster) -> Reply:
-    """List each range with its master and replicas that are well (CLUSTER SLOTS)."""
+    """List each range with its master and the replicas that are well and stay (CLUSTER SLOTS)."""
     rows: list[tuple[int, int, ClusterNode]] = []
     for node in cluster.topology.sorted_nodes():
         if node.is_master:
@@ -46,8 +46,15 @@ def _first_slot(row: tuple[int, int, ClusterNode]) -> int:
 
 def _slots_row(cluster: Cluster, first: int, last: int, master: ClusterNode) -> Reply:
     row: list[Reply] = [first, last, _endpoint(cluster, master)]
-    row += [_endpoint(cluster, node) for node in master.replicas if not node.is_failed]
+    row += [_endpoint(cluster, node) for node in master.replicas if not _is_going(cluster, node)]
     return row
+
+
+def _is_going(cluster: Cluster, node: ClusterNode) -> bool:
+    """Say whether no client should turn to this replica: it has failed, or is about to exit."""
+    if node is cluster.topology.myself:
+        return cluster.is_terminating
+    return node.is_failed or node.is_terminating
 
 
 def _endpoint(cluster: Cluster, node: ClusterNode) -> Reply:
