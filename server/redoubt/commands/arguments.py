@@ -32,6 +32,8 @@ NO_COUNT: Final = b"ERR count should be greater than 0"
 _NUMBER_LENGTH_MAX: Final = 256
 # Of decimal and hexadecimal numbers, "inf" and "infinity"; a space behind a number is no part of it.
 _NUMBER_BYTES: Final = b"0123456789+-.abcdefxpinty"
+# Up to here every integer is a double.
+_WHOLE_MAX: Final = 1 << 53
 _ZERO_BYTES: Final = b"0+-.eExXpP"
 _SPACE_BYTES: Final = b" \t\n\v\f\r"
 
@@ -54,6 +56,9 @@ def integer_between(word: bytes, least: int, most: int, error: bytes = OUT_OF_RA
 
 def number(word: bytes, error: bytes = NOT_A_FLOAT) -> float:
     """Read a double; infinities are numbers, what is not one or too large for one is not."""
+    whole = parse_integer(word)
+    if whole is not None and -_WHOLE_MAX <= whole <= _WHOLE_MAX:
+        return float(whole)
     if not word or word[:1].isspace():
         raise CommandError(error)
     value = loose_number(word, error)

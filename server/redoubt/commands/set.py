@@ -89,7 +89,10 @@ def remove_members(
     ctx: Session, key: bytes, found: MemberSet, members: list[bytes], event: bytes = b"srem"
 ) -> int:
     """Remove members of an existing set, and the key with the last one; count those that were there."""
-    if not any(found.has(member) for member in members):
+    is_found = False
+    for member in members:
+        is_found = is_found or found.has(member)
+    if not is_found:
         return 0
     size_before = ctx.db.begin_change(key)
     removed = 0
@@ -145,8 +148,13 @@ def spop(ctx: Session, argv: list[bytes]) -> Reply:
         found = writable_set(ctx, key)
         if found is None:
             return None
-        member = found.random_member(ctx.db.random)
-        remove_members(ctx, key, found, [member], b"spop")
+        size_before = ctx.db.begin_change(key)
+        member = found.pop_random(ctx.db.random)
+        ctx.db.end_change(found, size_before)
+        ctx.notify(EVENT_SET, b"spop", key)
+        if found.count() == 0:
+            ctx.db.delete(key)
+            ctx.notify(EVENT_GENERIC, b"del", key)
         ctx.rewrite([b"SREM", key, member])
         return member
     arguments = Arguments(argv, 2)

@@ -78,17 +78,16 @@ def members_reply(ctx: Session, pairs: Pairs, has_scores: bool) -> Reply:
 
 def remove_ranks(ctx: Session, key: bytes, found: SortedSet, first: int, past: int, event: bytes) -> Pairs:
     """Remove the members from rank `first` to before `past`, and the key with the last one; return them."""
-    pairs = found.slice(first, past)
-    if not pairs:
-        return pairs
-    if len(pairs) == found.count():
+    if first >= past:
+        return []
+    if past - first == found.count():
+        pairs = found.slice(first, past)
         ctx.db.delete(key)
         ctx.notify(EVENT_SORTED_SET, event, key)
         ctx.notify(EVENT_GENERIC, b"del", key)
         return pairs
     size_before = ctx.db.begin_change(key)
-    for member, _ in pairs:
-        found.remove(member)
+    pairs = found.pop_ranks(first, past)
     ctx.db.end_change(found, size_before)
     ctx.notify(EVENT_SORTED_SET, event, key)
     return pairs
@@ -111,13 +110,13 @@ class Addition:
     def apply(self, ctx: Session, target: SortedSet, score: float, member: bytes) -> None:
         """Add or update one member if the conditions allow it; raises CommandError."""
         self.result = None
-        if not target.has(member):
+        old = target.find_score(member)
+        if old is None:
             if not self.only_old:
                 target.put(member, score, ctx.state.limits)
                 self.added += 1
                 self.result = score
             return
-        old = target.score_of(member)
         if self.only_new:
             return
         if self.is_increment:
@@ -167,7 +166,8 @@ def zadd(ctx: Session, argv: list[bytes]) -> Reply:
     addition = Addition()
     counts_changed = False
     arguments = Arguments(argv, 2)
-    while True:
+    # No option begins with anything but a letter, and nearly no score with one.
+    while arguments.has_more() and argv[arguments.at][:1].isalpha():
         if arguments.skip(b"NX"):
             addition.only_new = True
         elif arguments.skip(b"XX"):

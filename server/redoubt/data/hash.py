@@ -89,7 +89,8 @@ class Hash(Structure):
         if self.table is not None:
             return self.table.put(field, value)
         packed = self.packed
-        at = listpack.find(packed, field, PAIR)
+        entry = listpack.encode(field)
+        at = listpack.find_entry(packed, entry, PAIR)
         if at >= 0:
             first = listpack.next_entry(packed, at)
             past = listpack.next_entry(packed, first)
@@ -98,7 +99,7 @@ class Hash(Structure):
             )
             return False
         end = len(packed) - 1
-        entries = listpack.encode(field) + listpack.encode(value)
+        entries = entry + listpack.encode(value)
         count = listpack.length(packed) + PAIR
         self.packed = listpack.splice(packed, end, end, entries, count)
         if count > fields_max * PAIR:

@@ -94,6 +94,14 @@ class SortedSet(Structure):
         at = listpack.find(self.packed, member, PAIR)
         return float(listpack.text_at(self.packed, listpack.next_entry(self.packed, at)))
 
+    def find_score(self, member: bytes) -> float | None:
+        """Return the score of a member, or None."""
+        if self.table is not None:
+            score = self.table.get(member)
+            return score.value if isinstance(score, Score) else None
+        at = listpack.find(self.packed, member, PAIR)
+        return None if at < 0 else _score_at(self.packed, listpack.next_entry(self.packed, at))
+
     def put(self, member: bytes, score: float, limits: Limits) -> None:
         """Set the score of a member, new or not."""
         if self.table is not None:
