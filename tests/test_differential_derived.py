@@ -1,4 +1,4 @@
-"""What Redis builds out of other types against a real redis-server: bitmaps and HyperLogLogs are strings.
+"""What Redis builds out of other types against a real redis-server: bitmaps, HyperLogLogs, places, sorting.
 
 Generated calls of one family meet on a few keys, far more often than among all commands, and every value that
 comes of them is compared as a whole: GET of a string, the pairs of a sorted set, the payload of DUMP. Seeds
@@ -7,6 +7,7 @@ are fixed.
 
 from __future__ import annotations
 
+import random
 import shutil
 from collections.abc import Iterator
 from typing import ClassVar
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from tests.differential.bits import BITMAP, HYPERLOGLOG
+from tests.differential.geos import GEO
 from tests.differential.pair import Pair
 from tests.differential.vocabulary import KEYS, VALUES, Call, Calls, call
 from tests.redoubt.harness import ServerProcess, redis_process, server_process
@@ -31,6 +33,7 @@ _STRINGS: Calls = st.one_of(call(b"SET", KEYS, VALUES), call(b"DUMP", KEYS), cal
 FAMILIES: dict[str, list[Calls]] = {
     "bitmaps": [*BITMAP.values(), _STRINGS],
     "hyperloglogs": [*HYPERLOGLOG.values(), HYPERLOGLOG["pfadd"], call(b"GET", KEYS), call(b"DEL", KEYS)],
+    "places": [*GEO.values(), GEO["geoadd"], GEO["geosearch"], call(b"SET", KEYS, VALUES)],
 }
 
 
@@ -107,4 +110,33 @@ def test_hyperloglogs_are_equal_byte_by_byte_at_every_size(
             pair.compare("DUMP", "b")
     finally:
         pair.compare("CONFIG", "SET", "hll-sparse-max-bytes", 3000)
+        pair.close()
+
+
+@pytest.mark.parametrize("count", [100, 1500])
+def test_searches_among_many_places_find_the_same_in_the_same_order(
+    servers: tuple[ServerProcess, ServerProcess], count: int
+) -> None:
+    draw = random.Random(count)
+    pair = Pair(*servers)
+    try:
+        pair.reset()
+        for number in range(count):
+            spread = draw.choice([180, 180, 1, 0.01])
+            longitude = max(-180.0, min(180.0, draw.uniform(-spread, spread)))
+            latitude = max(-85.0, min(85.0, draw.uniform(-spread, spread)))
+            pair.compare("GEOADD", "s", f"{longitude:.9f}", f"{latitude:.9f}", f"m{number}")
+        for _ in range(400):
+            center = ["FROMMEMBER", f"m{draw.randrange(count)}"]
+            if draw.random() < 0.5:
+                center = ["FROMLONLAT", f"{draw.uniform(-180, 180):.6f}", f"{draw.uniform(-85, 85):.6f}"]
+            lengths = [f"{10 ** draw.uniform(-2, 4.5):.3f}" for _ in range(2)]
+            shape = draw.choice([["BYRADIUS", lengths[0], "km"], ["BYBOX", *lengths, "km"]])
+            options = draw.choice(
+                [[], ["ASC"], ["DESC"], ["COUNT", "5"], ["COUNT", "5", "ANY"], ["DESC", "COUNT", "3"]]
+            )
+            pair.compare("GEOSEARCH", "s", *center, *shape, *options)
+            pair.compare("GEOSEARCHSTORE", "d", "s", *center, *shape, *options, "STOREDIST")
+            pair.compare("ZRANGE", "d", 0, -1, "WITHSCORES")
+    finally:
         pair.close()

@@ -43,6 +43,8 @@ from redoubt.commands import (  # noqa: F401 - they register their commands
     dump,
     expiry,
     generic,
+    geo,
+    geo_search,
     hash,
     hash_expiry,
     hash_field_values,

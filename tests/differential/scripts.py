@@ -8,6 +8,7 @@ scripts under names of his own.
 from __future__ import annotations
 
 from tests.differential.bits import BIT_SCRIPTS
+from tests.differential.geos import GEO_SCRIPTS
 from tests.differential.hashes import HASH_SCRIPTS
 from tests.differential.lists import LIST_SCRIPTS
 from tests.differential.sets import SET_SCRIPTS
@@ -563,4 +564,5 @@ SCRIPTS: dict[str, str] = {
     **SORTED_SET_SCRIPTS,
     **STREAM_SCRIPTS,
     **BIT_SCRIPTS,
+    **GEO_SCRIPTS,
 }

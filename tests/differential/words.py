@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from redoubt.persist import payload
 from tests.differential.bits import BITMAP, HYPERLOGLOG
+from tests.differential.geos import GEO
 from tests.differential.hashes import HASH
 from tests.differential.lists import LIST
 from tests.differential.sets import SET
@@ -154,4 +155,5 @@ COMMANDS: dict[str, Calls] = {
     **STREAM,
     **BITMAP,
     **HYPERLOGLOG,
+    **GEO,
 }
