@@ -20,8 +20,11 @@ from redoubt.data.text import Value
 from redoubt.persist.checksum import crc64
 from redoubt.persist.rdb_format import (
     REDIS_VERSION_MAX,
+    TYPE_HASH_LISTPACK_TIMES,
+    TYPE_HASH_TIMES,
     VALKEY_VERSION_MAX,
     VALKEY_VERSION_MIN,
+    VERSION_FIELD_TIMES,
     VERSION_WRITTEN,
     CorruptFile,
 )
@@ -44,9 +47,11 @@ class BadPayload(Exception):
 def dump(value: Value, is_compressed: bool = True) -> bytes:
     """Return the payload of a value."""
     writer = WRITERS[type(value)]
-    out = [bytes([writer.type_byte(value)])]
+    type_byte = writer.type_byte(value)
+    out = [bytes([type_byte])]
     writer.write(value, is_compressed, out)
-    return sealed(b"".join(out))
+    is_newer = type_byte in (TYPE_HASH_TIMES, TYPE_HASH_LISTPACK_TIMES)
+    return sealed(b"".join(out), VERSION_FIELD_TIMES if is_newer else VERSION_WRITTEN)
 
 
 def sealed(body: bytes, version: int = VERSION_WRITTEN) -> bytes:
@@ -70,8 +75,9 @@ def version_of(payload: bytes) -> int:
 
 def restore(payload: bytes, limits: Limits | None = None) -> Value:
     """Return the value of a payload, after checking its footer; raises UntrustedPayload or BadPayload."""
-    version_of(payload)
+    version = version_of(payload)
     source = RdbSource("payload", limits=limits)
+    source.version = version
     source.feed(payload[:-FOOTER_BYTES])
     source.gather()
     try:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Final
 
 VERSION_WRITTEN: Final = 10  # read by Redis 7.0 and later and by every Valkey
+VERSION_FIELD_TIMES: Final = 12  # written where fields of hashes expire, which older readers do not know
 REDIS_VERSION_MAX: Final = 12  # Redis 7.4
 VALKEY_VERSION_MIN: Final = 80
 VALKEY_VERSION_MAX: Final = 80
@@ -49,6 +50,10 @@ TYPE_SORTED_SET_LISTPACK: Final = 17
 TYPE_LIST_QUICKLIST_2: Final = 18
 TYPE_STREAM_2: Final = 19
 TYPE_SET_LISTPACK: Final = 20
+TYPE_HASH_TIMES_OLD: Final = 22  # before the release of 7.4; in files of Valkey a form of its own
+TYPE_HASH_LISTPACK_TIMES_OLD: Final = 23
+TYPE_HASH_TIMES: Final = 24
+TYPE_HASH_LISTPACK_TIMES: Final = 25
 TYPE_STREAM_3: Final = 21
 
 # Of value types that are known but which no reader stands for, to name them in the refusal.

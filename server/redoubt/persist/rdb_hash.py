@@ -2,7 +2,8 @@
 
 What comes from outside is checked before it is believed: a listpack by its structure, and both forms for
 fields that stand twice. Which form the value has here is decided anew by the limits in force, as in Redis: a
-table that fits is packed, and a pack of too many fields becomes a table.
+table that fits is packed, and a pack of too many fields becomes a table. Hashes with fields that expire have
+forms of their own (`rdb_hash_times`).
 
 Source: Redis `src/rdb.c` (RDB_TYPE_HASH, RDB_TYPE_HASH_LISTPACK).
 """
@@ -11,7 +12,13 @@ from __future__ import annotations
 
 from redoubt.data.hash import Hash, is_sound_hash
 from redoubt.data.text import Value
-from redoubt.persist.rdb_format import TYPE_HASH, TYPE_HASH_LISTPACK
+from redoubt.persist.rdb_format import (
+    TYPE_HASH,
+    TYPE_HASH_LISTPACK,
+    TYPE_HASH_LISTPACK_TIMES,
+    TYPE_HASH_TIMES,
+)
+from redoubt.persist.rdb_hash_times import put_loaded, write_with_times
 from redoubt.persist.rdb_source import RdbSource
 from redoubt.persist.rdb_text import write_length, write_text
 from redoubt.persist.rdb_value import ValueReader, ValueWriter
@@ -23,11 +30,16 @@ class HashWriter(ValueWriter):
     def type_byte(self, value: Value) -> int:
         """Name the type byte of the form."""
         assert isinstance(value, Hash)
+        if value.next_due_ms():
+            return TYPE_HASH_LISTPACK_TIMES if value.table is None else TYPE_HASH_TIMES
         return TYPE_HASH_LISTPACK if value.table is None else TYPE_HASH
 
     def write(self, value: Value, is_compressed: bool, out: list[bytes]) -> None:
         """Append the hash."""
         assert isinstance(value, Hash)
+        if value.next_due_ms():
+            write_with_times(value, is_compressed, out)
+            return
         if value.table is None:
             write_text(value.packed, is_compressed, out)
             return
@@ -71,10 +83,7 @@ class HashReader(ValueReader):
         while self._left:
             field = source.text()
             text = source.text()
-            if len(field) > source.limits.hash_bytes or len(text) > source.limits.hash_bytes:
-                value.unpack()
-            if not value.put(field, text, source.limits.hash_fields):
-                raise source.corrupt("each field once", f"{field!r} twice")
+            put_loaded(source, value, field, text)
             self._left -= 1
             source.commit()
         return value

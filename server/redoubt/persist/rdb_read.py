@@ -159,7 +159,7 @@ class RdbReader:
         if not version_min <= version <= version_max:
             expected = f"an RDB version from {version_min} to {version_max}"
             raise self._source.corrupt(expected, digits.decode("latin-1"))
-        self.version = version
+        self.version = self._source.version = version
 
     def _opcode(self, code: int) -> None:
         source = self._source

@@ -43,6 +43,8 @@ class RdbSource:
         # How large the packed form of a value may be here.
         self.limits = Limits() if limits is None else limits
         self.text_bytes_max = text_bytes_max
+        # Of the file or payload: Redis's, or from 80 on Valkey's. A few types depend on whose it is.
+        self.version = 0
         self._crc = 0
         self._summed = 0  # up to here `_buffer` is part of it
         self._buffer = b""

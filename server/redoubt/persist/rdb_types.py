@@ -17,6 +17,10 @@ from redoubt.data.text import GrowableText
 from redoubt.persist.rdb_format import (
     TYPE_HASH,
     TYPE_HASH_LISTPACK,
+    TYPE_HASH_LISTPACK_TIMES,
+    TYPE_HASH_LISTPACK_TIMES_OLD,
+    TYPE_HASH_TIMES,
+    TYPE_HASH_TIMES_OLD,
     TYPE_LIST,
     TYPE_LIST_QUICKLIST_2,
     TYPE_SET,
@@ -31,6 +35,12 @@ from redoubt.persist.rdb_format import (
     TYPE_TEXT,
 )
 from redoubt.persist.rdb_hash import HashReader, HashWriter, PackedHashReader
+from redoubt.persist.rdb_hash_times import (
+    OldPackedTimedHashReader,
+    OldTimedHashReader,
+    PackedTimedHashReader,
+    TimedHashReader,
+)
 from redoubt.persist.rdb_list import ChunkedListReader, ListReader, ListWriter
 from redoubt.persist.rdb_set import IntsetReader, PackedSetReader, SetReader, SetWriter
 from redoubt.persist.rdb_sorted_set import (
@@ -61,6 +71,10 @@ READERS: Final[dict[int, type[ValueReader]]] = {
     TYPE_TEXT: TextReader,
     TYPE_HASH: HashReader,
     TYPE_HASH_LISTPACK: PackedHashReader,
+    TYPE_HASH_TIMES: TimedHashReader,
+    TYPE_HASH_TIMES_OLD: OldTimedHashReader,
+    TYPE_HASH_LISTPACK_TIMES: PackedTimedHashReader,
+    TYPE_HASH_LISTPACK_TIMES_OLD: OldPackedTimedHashReader,
     TYPE_SET: SetReader,
     TYPE_SET_INTSET: IntsetReader,
     TYPE_SET_LISTPACK: PackedSetReader,

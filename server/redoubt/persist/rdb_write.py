@@ -36,9 +36,9 @@ class RdbWriter:
         self._database = -1
         self._out: list[bytes] = []
 
-    def header(self, fields: list[tuple[bytes, bytes]]) -> None:
+    def header(self, fields: list[tuple[bytes, bytes]], version: int = VERSION_WRITTEN) -> None:
         """Begin the stream; `fields`: auxiliary (name, text), ignored by readers that do not know them."""
-        self._out.append(b"REDIS%04d" % VERSION_WRITTEN)
+        self._out.append(b"REDIS%04d" % version)
         for name, text in fields:
             self._out.append(bytes([OP_AUX]))
             write_text(name, self.is_compressed, self._out)

@@ -31,6 +31,7 @@ from collections.abc import Callable
 from redoubt.data.keyspace import Keyspace
 from redoubt.data.snapshot_cursor import SnapshotCursor
 from redoubt.data.text import Value
+from redoubt.persist.rdb_format import VERSION_FIELD_TIMES, VERSION_WRITTEN
 from redoubt.persist.rdb_write import RdbWriter
 
 
@@ -38,8 +39,9 @@ class Snapshot:
     """One point-in-time view of all databases, coming out as RDB; see the module's docstring."""
 
     def __init__(
-        self, keyspaces: list[Keyspace], writer: RdbWriter, fields: list[tuple[bytes, bytes]]
-    ) -> None:
+        self, keyspaces: list[Keyspace], writer: RdbWriter, fields: list[tuple[bytes, bytes]],
+        functions: list[bytes] | None = None,
+    ) -> None:  # fmt: skip
         self.is_done = False
         # What has been written and not been taken away.
         self.chunks: list[bytes] = []
@@ -51,7 +53,11 @@ class Snapshot:
         self.alarm_bytes = 0
         self.on_alarm: Callable[[], None] | None = None
         self._cursors: list[DatabaseCursor] = []
-        writer.header(fields)
+        # Older readers still take what has no hash with fields that expire.
+        has_field_times = any(len(keyspace.field_deadlines) for keyspace in keyspaces)
+        writer.header(fields, VERSION_FIELD_TIMES if has_field_times else VERSION_WRITTEN)
+        for library in functions or []:
+            writer.function(library)
         for keyspace in keyspaces:
             if len(keyspace):
                 cursor = DatabaseCursor(keyspace, self)
