@@ -29,6 +29,7 @@ from redoubt.session import (
     GATE_ASKING,
     GATE_AUTH,
     GATE_AWAITING,
+    GATE_BUSY,
     GATE_CLUSTER,
     GATE_DISK,
     GATE_HELD,
@@ -42,6 +43,7 @@ from redoubt.session import (
     GATE_STALE,
     GATE_SUBSCRIBER,
 )
+from redoubt.transaction import Transaction, refused
 
 if TYPE_CHECKING:
     from redoubt.session import Session
@@ -77,12 +79,30 @@ def admit(ctx: Session, row: Row, argv: list[bytes]) -> Reply:
         return ctx.state.cluster.refusal(ctx, row, argv)  # every command with keys of a healthy cluster
     if gates & GATE_ASKING:
         return admit_asking(ctx, row, argv)
+    transaction = ctx.transaction
+    if transaction is None:
+        return admit_as(ctx, row, argv, gates, row.flags)
+    if row.name == "exec":
+        return admit_exec(ctx, row, argv, transaction)
+    if row.flags & NO_MULTI and not gates & GATE_AUTH:
+        return NO_MULTI_ERROR
+    flags = row.flags
+    if not flags & UNQUEUED:
+        # Queueing takes memory, whatever the command.
+        gates |= ctx.gates & GATE_MEMORY
+        flags |= DENYOOM
+    reply = admit_as(ctx, row, argv, gates & ~GATE_HELD, flags)
+    if reply is None and not row.flags & UNQUEUED:
+        return enqueue(ctx, row, argv, transaction)
+    return reply
+
+
+def admit_as(ctx: Session, row: Row, argv: list[bytes], gates: int, flags: int) -> Reply:
+    """Ask for what stands behind these gates, on behalf of a command with these flags."""
     if gates & GATE_AUTH:
         return NOAUTH
-    if ctx.gates & GATE_MULTI and row.flags & NO_MULTI:
-        return NO_MULTI_ERROR
     if gates & GATE_ACL:
-        refusal = check.refusal(ctx, row, argv)
+        refusal: Reply = check.refusal(ctx, row, argv)
         if refusal is not None:
             return refusal
     if gates & GATE_AWAITING:
@@ -92,7 +112,7 @@ def admit(ctx: Session, row: Row, argv: list[bytes]) -> Reply:
         refusal = None if cluster is None else cluster.refusal(ctx, row, argv)
         if refusal is not None:
             return refusal
-    refusal = refused_by_condition(ctx, gates, row)
+    refusal = refused_by_condition(ctx, gates, flags)
     if refusal is not None:
         return refusal
     if gates & GATE_SUBSCRIBER and not row.flags & SUBSCRIBED:
@@ -101,16 +121,51 @@ def admit(ctx: Session, row: Row, argv: list[bytes]) -> Reply:
         return MASTER_DOWN
     if gates & GATE_LOADING:
         return LOADING
-    if gates & GATE_PAUSED and is_held(ctx, row):
+    if gates & GATE_BUSY:
+        return ctx.state.scripting.busy_refusal()
+    if gates & GATE_PAUSED and is_held(ctx, flags):
         ctx.state.blocking.postpone(ctx, argv)
         return NO_REPLY
     if gates & GATE_HELD and touches_held_keys(ctx, row, argv):
         ctx.state.blocking.postpone(ctx, argv)
         return NO_REPLY
-    if gates & GATE_MULTI and not row.flags & UNQUEUED:
-        ctx.queued.append(argv)
-        return QUEUED
     return None
+
+
+def admit_exec(ctx: Session, row: Row, argv: list[bytes], transaction: Transaction) -> Reply:
+    """Admit EXEC: it needs what any of the queued commands needs, and goes where all their keys are.
+
+    Redirected, it ends the transaction, and is told where to; any other refusal becomes its EXECABORT.
+    """
+    gates = (row.gates | transaction.gates) & ctx.gates
+    flags = row.flags | transaction.flags
+    if gates & GATE_CLUSTER and not gates & (GATE_AUTH | GATE_AWAITING) and ctx.state.cluster is not None:
+        reply = ctx.state.cluster.refusal_of_transaction(ctx, row, argv, transaction)
+        if isinstance(reply, ErrorReply):
+            ctx.end_transaction()
+        if reply is not None:
+            return reply
+    # What the user may do is asked for each command when it runs.
+    left = gates & ~(GATE_MULTI | GATE_CLUSTER | GATE_HELD | GATE_ACL | GATE_SUBSCRIBER)
+    reply = admit_as(ctx, row, argv, left, flags)
+    if reply is None and gates & GATE_HELD and transaction_touches_held_keys(ctx, transaction):
+        ctx.state.blocking.postpone(ctx, argv)
+        return NO_REPLY
+    if isinstance(reply, ErrorReply):
+        row.rejected_calls += 1
+        return refused(ctx, row, reply)
+    return reply
+
+
+def enqueue(ctx: Session, row: Row, argv: list[bytes], transaction: Transaction) -> Reply:
+    """Queue a command for EXEC; one that EXEC will not run anyway need not be remembered."""
+    if not transaction.is_broken and (ctx.watched is None or not ctx.watched.is_changed):
+        transaction.queue(row, argv)
+        if transaction.size_bytes > ctx.state.config.client_query_buffer_limit:
+            ctx.state.statistics.query_limit_disconnections += 1
+            ctx.state.close(ctx)
+            return NO_REPLY
+    return QUEUED
 
 
 def admit_asking(ctx: Session, row: Row, argv: list[bytes]) -> Reply:
@@ -121,14 +176,15 @@ def admit_asking(ctx: Session, row: Row, argv: list[bytes]) -> Reply:
     if row.gates & ctx.gates:
         reply = admit(ctx, row, argv)
     ctx.is_asking = False
-    if ctx.postponed is not None or reply is QUEUED:
+    if ctx.postponed is not None or reply is QUEUED or (reply is None and row.name == "multi"):
+        # It counts for all of a transaction.
         ctx.set_own_gate(GATE_ASKING, True)
     return reply
 
 
-def refused_by_condition(ctx: Session, gates: int, row: Row) -> ErrorReply | None:
+def refused_by_condition(ctx: Session, gates: int, flags: int) -> ErrorReply | None:
     """Ask for the conditions of the server that stop writes: memory, disk, replicas, being a replica."""
-    if gates & GATE_MEMORY and row.flags & DENYOOM and not ctx.state.upkeep.has_room():
+    if gates & GATE_MEMORY and flags & DENYOOM and not ctx.state.upkeep.has_room():
         return OOM
     if gates & GATE_DISK:
         return DISK
@@ -147,11 +203,11 @@ def subscriber_refusal(row: Row) -> ErrorReply:
     )
 
 
-def is_held(ctx: Session, row: Row) -> bool:
-    """Say whether a pause in force concerns this command."""
+def is_held(ctx: Session, flags: int) -> bool:
+    """Say whether a pause in force concerns a command with these flags."""
     if ctx.is_replica:
         return False  # a replica must go on acknowledging, or the pause that waits for it never ends
-    return bool(row.flags & (WRITE | MAY_REPLICATE)) or ctx.state.blocking.holds_reads()
+    return bool(flags & (WRITE | MAY_REPLICATE)) or ctx.state.blocking.holds_reads()
 
 
 def touches_held_keys(ctx: Session, row: Row, argv: list[bytes]) -> bool:
@@ -161,3 +217,19 @@ def touches_held_keys(ctx: Session, row: Row, argv: list[bytes]) -> bool:
         return False
     keys = keys_of(row, argv)
     return not keys or blocking.holds_any(ctx.database, keys)
+
+
+def transaction_touches_held_keys(ctx: Session, transaction: Transaction) -> bool:
+    """Say whether a queued write concerns a key that MIGRATE carries away, in the database of its turn."""
+    blocking = ctx.state.blocking
+    if not blocking.held_keys:
+        return False
+    database = ctx.database
+    for row, argv in zip(transaction.rows, transaction.calls, strict=True):
+        if row.name == "select" and argv[1].isdigit():
+            database = int(argv[1])
+        elif row.gates & GATE_HELD:
+            keys = keys_of(row, argv)
+            if not keys or blocking.holds_any(database, keys):
+                return True
+    return False

@@ -3,8 +3,9 @@
 `drain` is the loop of a pipeline: it takes one command after another from the session's parser, executes it
 and appends the reply to the session's output, which the runtime writes once at the end of the loop turn.
 `execute` is the life of one command: its row in the table, its arity, the gates, the handler, and if data
-changed the propagation. Counters are plain integers; the clock is read for one command in 64, whose
-duration stands for the others.
+changed the propagation. Counters are plain integers; the clock is read for commands whose work grows with
+the data, at the ends of a pipeline, and for one command in 64 of the others, whose duration stands for them:
+enough to notice everything that is slow (`redoubt.slow_commands`).
 
 What a client sends is bounded everywhere: the parser has its limits, the output per loop turn is bounded
 here (the rest of a pipeline waits until it is written), a client that does not read is not read from, and
@@ -46,6 +47,8 @@ from redoubt.session import (
     REPLIES_SKIP_NEXT,
     Session,
 )
+from redoubt.slow_commands import NEVER_US
+from redoubt.transaction import refused
 
 if TYPE_CHECKING:
     from redoubt.blocking import Waiter
@@ -58,8 +61,11 @@ TURN_OUTPUT_BYTES_MAX: Final = 4 * 1024 * 1024
 UNSENT_BYTES_PAUSE: Final = 64 * 1024 * 1024
 # A client that sends while it is blocked is read up to this much, then no more until it is unblocked.
 BLOCKED_INPUT_BYTES_MAX: Final = 1024 * 1024
-# One command in so many is timed.
+# One command in so many is timed, of those that are not timed always.
 SAMPLE_EVERY: Final = 64
+# A command with more words than this is always timed: it works on each of them.
+WORDS_TIMED: Final = 16
+NO_CALL: Final[list[bytes]] = []
 # Redis: ERRORSTATS_LIMIT. A code is client-chosen text only in scripts, but memory is bounded all the same.
 ERROR_CODES_MAX: Final = 128
 
@@ -76,6 +82,12 @@ class ClientDispatcher(Dispatcher):
         self.sample_every = SAMPLE_EVERY
         self.until_sample = SAMPLE_EVERY
         self.meter: UsageMeter | None = None
+        # What takes at least this long is reported; see redoubt.slow_commands.
+        self.report_us = NEVER_US
+        self.times_every_command = False
+        # Where the stretch of commands that are not timed began: a clock reading, and `until_sample` then.
+        self.stretch_us = 0
+        self.stretch_at = SAMPLE_EVERY
         self.resumable: list[Session] = []
 
     # Sessions.
@@ -126,6 +138,7 @@ class ClientDispatcher(Dispatcher):
         state = self.state
         state.sessions.pop(link.session_id, None)
         state.blocking.closed(link)
+        state.watches.forget(link)
         state.pubsub.closed(link)
         if link.is_replica or link.is_master_link:
             state.replication.session_closed(link)
@@ -143,11 +156,15 @@ class ClientDispatcher(Dispatcher):
         out = ctx.out
         count = 0
         out_bytes = 0
+        latest: list[bytes] = NO_CALL
+        self.stretch_us = self.clock_us()
+        self.stretch_at = self.until_sample
         try:
             while True:
                 argv = parser.next()
                 if argv is None:
                     break
+                latest = argv
                 reply = self.execute(ctx, argv)
                 count += 1
                 if ctx.replies != REPLIES_ON and not self.is_wanted(ctx, reply):
@@ -170,6 +187,7 @@ class ClientDispatcher(Dispatcher):
         except ProtocolError as error:
             self.end_with_error(ctx, error.text)
         state.statistics.commands_processed += count
+        self.end_stretch(ctx, latest, self.clock_us())
         state.current = None
         if ctx.pushes:
             ctx.release_pushes()
@@ -192,8 +210,6 @@ class ClientDispatcher(Dispatcher):
     def is_wanted(self, ctx: Session, reply: Reply) -> bool:
         """Say whether the reply just made is to be sent (CLIENT REPLY), and note that one was skipped."""
         replies = ctx.replies
-        if isinstance(reply, (Push, Pushes)):
-            return True  # SUBSCRIBE is answered whatever the client wants
         if isinstance(reply, (Push, Pushes)):
             return True  # SUBSCRIBE is answered whatever the client wants
         if replies == REPLIES_SKIP_NEXT:
@@ -265,16 +281,17 @@ class ClientDispatcher(Dispatcher):
         if row is None:
             found = find(argv)
             if isinstance(found, ErrorReply):
-                return found
+                return refused(ctx, None, found)
             row = found
         if not row.argc_min <= len(argv) <= row.argc_max:
             row.rejected_calls += 1
-            return wrong_arity(row)
+            return refused(ctx, row, wrong_arity(row))
         if row.gates & ctx.gates:
             refusal = admit(ctx, row, argv)
             if refusal is not None:
-                if isinstance(refusal, ErrorReply):
+                if isinstance(refusal, ErrorReply) and row.name != "exec":
                     row.rejected_calls += 1
+                    return refused(ctx, row, refusal)
                 return refusal
         return self.call(ctx, row, argv)
 
@@ -283,7 +300,7 @@ class ClientDispatcher(Dispatcher):
         ctx.row = row
         row.calls += 1
         self.until_sample -= 1
-        if self.until_sample <= 0:
+        if row.is_timed or self.until_sample <= 0 or len(argv) > WORDS_TIMED:
             return self.sample(ctx, row, argv)
         return self.run(ctx, row, argv)
 
@@ -304,22 +321,52 @@ class ClientDispatcher(Dispatcher):
             return ErrorReply(error.text)
 
     def sample(self, ctx: Session, row: Row, argv: list[bytes]) -> Reply:
-        """Run a command with the clock: its duration stands for the commands that were not timed."""
-        self.until_sample = self.sample_every
+        """Run a command with the clock: its duration stands for those of its kind that were not timed."""
+        stands_for = 1 if row.is_timed or len(argv) > WORDS_TIMED else self.sample_every
         offset = self.state.replication.offset
         start_us = self.clock_us()
+        self.stretch_at -= 1  # this command is not part of the stretch before it
+        self.end_stretch(ctx, argv, start_us)
+        if self.until_sample <= 0:
+            self.until_sample = self.sample_every
+        self.stretch_us = start_us
+        self.stretch_at = self.until_sample
         reply = self.run(ctx, row, argv)
-        duration_us = self.clock_us() - start_us
-        row.add_duration(duration_us, self.sample_every)
+        end_us = self.clock_us()
+        duration_us = end_us - start_us
+        row.add_duration(duration_us, stands_for)
         if self.meter is not None:
             self.meter.note(ctx, row, argv, reply, duration_us, self.state.replication.offset - offset)
+        if duration_us >= self.report_us:
+            self.end_stretch(ctx, argv, end_us)  # what EXEC or a script has run
+            self.state.slow_commands.note(ctx, row, argv, duration_us)
+        self.stretch_us = end_us
+        self.stretch_at = self.until_sample
         return reply
+
+    def end_stretch(self, ctx: Session, argv: list[bytes], now_us: int) -> None:
+        """Report the commands since the last clock reading if they took long; argv: the last, or the next."""
+        count = self.stretch_at - self.until_sample
+        if count > 0 and now_us - self.stretch_us >= self.report_us:
+            self.state.slow_commands.note_stretch(ctx, argv, count, now_us - self.stretch_us)
 
     def measure_for(self, meter: UsageMeter | None) -> None:
         """Time every command from now on and tell the meter; None: time one in many again."""
         self.meter = meter
-        self.sample_every = SAMPLE_EVERY if meter is None else 1
+        self.choose_sampling()
+
+    def report_from(self, threshold_us: int, times_every_command: bool) -> None:
+        """Report what takes at least so long; say whether that needs every command to be timed."""
+        self.report_us = threshold_us
+        self.times_every_command = times_every_command
+        self.choose_sampling()
+
+    def choose_sampling(self) -> None:
+        """Time every command if somebody wants that, else one in many; a new stretch begins."""
+        is_every = self.meter is not None or self.times_every_command
+        self.sample_every = 1 if is_every else SAMPLE_EVERY
         self.until_sample = self.sample_every
+        self.stretch_at = self.until_sample
 
     def reset_meter(self) -> None:
         """Let the meter, if there is one, count from zero again."""
@@ -330,6 +377,9 @@ class ClientDispatcher(Dispatcher):
         """Feed an effective write, or what stands for it, to the replication."""
         replication = self.state.replication
         rewritten = ctx.rewritten
+        if ctx.is_unpropagated:
+            ctx.rewritten = None
+            return
         if rewritten is None:
             if replication.is_feeding:
                 replication.feed(ctx.database, argv)

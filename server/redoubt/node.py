@@ -32,6 +32,8 @@ from redoubt.cluster import (  # noqa: F401 - they register, too
 from redoubt.cluster import commands as cluster_commands  # noqa: F401
 from redoubt.cluster.cluster import Cluster
 from redoubt.commands import (  # noqa: F401 - they register their commands
+    acl,
+    acl_records,
     bitfield,
     bitmap,
     client,
@@ -42,6 +44,7 @@ from redoubt.commands import (  # noqa: F401 - they register their commands
     debug,
     dump,
     expiry,
+    function,
     generic,
     geo,
     geo_search,
@@ -52,18 +55,25 @@ from redoubt.commands import (  # noqa: F401 - they register their commands
     hyperloglog,
     introspection,
     iteration,
+    latency,
+    lcs,
+    list_blocking,
     list_middle,
+    lolwut,
     memory,
     migrate,
     objects,
     persistence,
     pubsub,
-    pubsub,
+    script,
     server,
     set,
     set_algebra,
+    slowlog,
+    sort,
     sorted_set,
     sorted_set_algebra,
+    sorted_set_blocking,
     sorted_set_range,
     stream,
     stream_group,
@@ -73,6 +83,7 @@ from redoubt.commands import (  # noqa: F401 - they register their commands
     stream_reading,
     string,
     string_range,
+    transaction,
 )
 from redoubt.commands import list as list_commands  # noqa: F401
 from redoubt.commands.key_transfer import Transfers
@@ -82,15 +93,20 @@ from redoubt.dispatch import ClientDispatcher
 from redoubt.hooks import LifecycleHook
 from redoubt.interfaces import LISTEN_BUS, LISTEN_CLIENT, Effect, Exit, Link, OpenListener
 from redoubt.keyspace_events import KeyspaceEvents
+from redoubt.latency import LatencyMonitor
 from redoubt.persist.dump_file import DumpFile
 from redoubt.pubsub import PubSub
 from redoubt.replication import commands as replication_commands  # noqa: F401
 from redoubt.replication import figures  # noqa: F401
 from redoubt.replication.roles import Replication
+from redoubt.scripting.engine import Scripting
 from redoubt.session import GATE_LOADING, Session
 from redoubt.shutdown import ABORTED, Shutdown
+from redoubt.slow_commands import SlowCommands
+from redoubt.slowlog import SlowLog
 from redoubt.state import ServerState
 from redoubt.upkeep import Upkeep
+from redoubt.watches import Watches
 
 if TYPE_CHECKING:
     from redoubt.config import Config
@@ -117,14 +133,19 @@ class Node(LifecycleHook):
         state.dispatcher = self.dispatcher
         state.users = Users(state)
         state.lifecycle = self
+        state.slow_log = SlowLog(state)
+        state.latency = LatencyMonitor(state, clock_us)
+        state.slow_commands = SlowCommands(state, state.slow_log, state.latency)
         state.blocking = Blocking(state)
         state.pubsub = PubSub()
-        state.events = KeyspaceEvents(state)
+        state.watches = Watches(state)
         state.transfers = Transfers(state)
+        state.scripting = Scripting(state)
         for number in range(1 if config.cluster_enabled else config.databases):
             keyspace = Keyspace(number, random, config.cluster_enabled)
             keyspace.on_expired = self.dispatcher.key_expired
             state.keyspaces.append(keyspace)
+        state.events = KeyspaceEvents(state)
         state.replication = Replication(state)
         state.persistence = DumpFile(state)
         self.upkeep = Upkeep(state)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from redoubt.resp.replies import Reply
     from redoubt.resp.requests import RequestParser
     from redoubt.state import ServerState
+    from redoubt.transaction import Transaction
+    from redoubt.watches import Watched
 
 # Gate bits. A row's `gates` holds the bits it must stop for; a session's the bits that are raised.
 GATE_AUTH: Final = 1 << 0  # not authenticated: all but AUTH, HELLO, QUIT, RESET
@@ -42,6 +44,7 @@ GATE_ACL: Final = 1 << 13  # a restricted user
 GATE_HELD: Final = 1 << 14  # a MIGRATE is under way: writes to its keys
 GATE_ASKING: Final = 1 << 15  # the command before was ASKING, which counts for this one only
 GATE_PUSHES: Final = 1 << 16  # pushes wait until the reply of the command before has been appended
+GATE_BUSY: Final = 1 << 17  # a script has been running for too long: all but what may end it
 
 # Classes of clients, each with an output buffer limit of its own (client-output-buffer-limit).
 CLASS_NORMAL: Final = 0
@@ -81,6 +84,8 @@ class Session(Link):
         self.is_blocked = False
         # A command of EXEC, of a script or of our master runs: it must not block.
         self.is_atomic = is_master_link
+        # What runs is not propagated: a script has switched that off (redis.set_repl).
+        self.is_unpropagated = False
         # The replies of this turn reached their bound; the rest of the pipeline runs after they are written.
         self.is_interrupted = False
         # What the blocking command waits for, and the command that a pause holds back; see redoubt.blocking.
@@ -88,8 +93,9 @@ class Session(Link):
         self.postponed: list[bytes] | None = None
         self.client_class = CLASS_NORMAL
         self.is_replica = False
-        # What MULTI has queued.
-        self.queued: list[list[bytes]] = []
+        # What MULTI has queued, and what WATCH watches.
+        self.transaction: Transaction | None = None
+        self.watched: Watched | None = None
         self.replies = REPLIES_OFF if is_master_link else REPLIES_ON
         # Since when the unsent output is above the soft limit of the class; 0: it is not.
         self.over_soft_limit_since_ms = 0
@@ -120,6 +126,13 @@ class Session(Link):
         """Raise or lower a gate of this session alone."""
         self.own_gates = self.own_gates | bit if is_set else self.own_gates & ~bit
         self.refresh_gates()
+
+    def end_transaction(self) -> None:
+        """Forget what MULTI has queued and what WATCH watches."""
+        if self.transaction is not None:
+            self.transaction = None
+            self.set_own_gate(GATE_MULTI, False)
+        self.state.watches.forget(self)
 
     def execute(self, argv: list[bytes]) -> Reply:
         """Run a command from inside another one (EXEC, scripts)."""

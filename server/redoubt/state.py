@@ -21,10 +21,21 @@ if TYPE_CHECKING:
     from redoubt.commands.key_transfer import Transfers
     from redoubt.config import Config
     from redoubt.data.keyspace import Keyspace
-    from redoubt.hooks import ClusterHook, Dispatcher, LifecycleHook, PersistenceHook, ReplicationHook
+    from redoubt.hooks import (
+        ClusterHook,
+        Dispatcher,
+        LifecycleHook,
+        PersistenceHook,
+        ReplicationHook,
+        ScriptingHook,
+    )
     from redoubt.keyspace_events import KeyspaceEvents
+    from redoubt.latency import LatencyMonitor
     from redoubt.pubsub import PubSub
     from redoubt.session import Session
+    from redoubt.slow_commands import SlowCommands
+    from redoubt.slowlog import SlowLog
+    from redoubt.watches import Watches
 
 
 class Statistics:
@@ -87,9 +98,14 @@ class ServerState:
         self.process = ProcessHook()
         self.rates = Rates()
         self.users: Users
+        self.slow_log: SlowLog
+        self.latency: LatencyMonitor
+        self.slow_commands: SlowCommands
         self.blocking: Blocking
         self.pubsub: PubSub
         self.events: KeyspaceEvents
+        self.watches: Watches
+        self.scripting: ScriptingHook
         self.transfers: Transfers
         self.upkeep = UpkeepHook()
         self.cluster: ClusterHook | None = None

@@ -44,6 +44,7 @@ from redoubt.interfaces import LISTEN_BUS, Link, OpenListener
 from redoubt.resp.replies import NO_REPLY, Reply
 from redoubt.session import GATE_CLUSTER, GATE_LOADING, Session
 from redoubt.state import ServerState
+from redoubt.transaction import Transaction
 
 BUS_PORT_OFFSET: Final = 10_000
 # The directives that say what a node tells others about itself.
@@ -133,6 +134,17 @@ class Cluster(ClusterHook):
                 return NO_REPLY
             return refusal
         return self.routing.refusal(ctx, row, argv)
+
+    def refusal_of_transaction(
+        self, ctx: Session, row: Row, argv: list[bytes], transaction: Transaction
+    ) -> Reply:
+        """Route what MULTI has queued, as a whole, with the care of `refusal` for its writes."""
+        refusal = self.routing.refusal_of_transaction(ctx, row, argv, transaction)
+        is_late = self.state.now_ms > self.watch.deadline_ms and bool(transaction.flags & WRITE)
+        if refusal is None and is_late and self.watch.doubt_if_late(self.state.now_ms) and not ctx.is_blocked:
+            self.state.blocking.postpone(ctx, argv)
+            return NO_REPLY
+        return refusal
 
     def may_full_sync(self, replid: str, replid2: str, offset: int) -> bool:
         return self.role.may_full_sync(replid, replid2)

@@ -24,6 +24,7 @@ from redoubt.state import ServerState
 if TYPE_CHECKING:
     from redoubt.commands.declare import Row
     from redoubt.session import Session
+    from redoubt.transaction import Transaction
 
 CROSS_SLOT: Final = ErrorReply(b"CROSSSLOT Keys in request don't hash to the same slot")
 TRY_AGAIN: Final = ErrorReply(b"TRYAGAIN Multiple keys request during rehashing of slot")
@@ -89,7 +90,7 @@ class Routing:
             slot = ctx.db.slot_of(argv[row.first_key])
             if self.serves[slot]:
                 return None
-            return self._judge(ctx, row, slot, argv, [argv[row.first_key]])
+            return self._judge(ctx, row, row.flags, slot, argv, [argv[row.first_key]])
         keys = declare.keys_of(row, argv, True)
         if not keys:
             return None
@@ -99,23 +100,41 @@ class Routing:
                 return CROSS_SLOT
         if self.serves[slot]:
             return None
-        return self._judge(ctx, row, slot, argv, keys)
+        return self._judge(ctx, row, row.flags, slot, argv, keys)
+
+    def refusal_of_transaction(
+        self, ctx: Session, row: Row, argv: list[bytes], transaction: Transaction
+    ) -> ErrorReply | NoReply | None:
+        """Say why what MULTI has queued may not run here; the keys of all of it are judged together."""
+        keys: list[bytes] = []
+        for queued_row, queued in zip(transaction.rows, transaction.calls, strict=True):
+            keys.extend(declare.keys_of(queued_row, queued, True) or [])
+        if not keys:
+            return None
+        slot = ctx.db.slot_of(keys[0])
+        for key in keys:
+            if ctx.db.slot_of(key) != slot:
+                return CROSS_SLOT
+        if self.serves[slot]:
+            return None
+        return self._judge(ctx, row, transaction.flags, slot, argv, keys)
 
     def _judge(
-        self, ctx: Session, row: Row, slot: int, argv: list[bytes], keys: list[bytes]
+        self, ctx: Session, row: Row, flags: int, slot: int, argv: list[bytes], keys: list[bytes]
     ) -> ErrorReply | NoReply | None:
         topology = self.topology
         owner = topology.owners[slot]
-        is_channel = bool(row.flags & declare.PUBSUB)
-        is_asking = ctx.is_asking or bool(row.flags & declare.ASKING)
+        has_keys = bool(flags & (declare.READONLY | declare.WRITE))
+        is_channel = bool(flags & declare.PUBSUB) and not has_keys
+        is_asking = ctx.is_asking or bool(flags & declare.ASKING)
         if owner is None:
             return UNSERVED if self.availability.is_ok else DOWN
         if not self.availability.is_ok:
-            refusal = self._refusal_when_down(row, is_channel)
+            refusal = self._refusal_when_down(flags, is_channel)
             if refusal is not None:
                 return refusal
         if owner is topology.myself and slot in self.held:
-            return self._judge_held(ctx, row, argv, self.held[slot])
+            return self._judge_held(ctx, flags, argv, self.held[slot])
         target = topology.migrating.get(slot)
         if owner is topology.myself and target is not None and not is_channel:
             return self._judge_leaving(ctx, row, slot, keys, target)
@@ -128,27 +147,29 @@ class Routing:
                 return TRY_AGAIN if is_several and self._missing(ctx, keys) else None
         if owner is topology.myself:
             return None
-        may_read = is_channel or (ctx.is_readonly and row.flags & declare.READONLY)
-        if topology.myself.master is owner and may_read:
+        is_reading = flags & declare.READONLY and not flags & declare.WRITE
+        if topology.myself.master is owner and (is_channel or (ctx.is_readonly and is_reading)):
             return None
         return self.moved(slot, owner)
 
-    def _judge_held(self, ctx: Session, row: Row, argv: list[bytes], how: int) -> ErrorReply | NoReply | None:
+    def _judge_held(
+        self, ctx: Session, flags: int, argv: list[bytes], how: int
+    ) -> ErrorReply | NoReply | None:
         """Hold a command back whose slot is changing its owner, or refuse it."""
         if how == HELD_REFUSED:
             return UNSERVED
-        if how == HELD_WRITES and not row.flags & (declare.WRITE | declare.MAY_REPLICATE):
+        if how == HELD_WRITES and not flags & (declare.WRITE | declare.MAY_REPLICATE):
             return None
         if not ctx.is_blocked:
             self.state.blocking.postpone(ctx, argv)
         return NO_REPLY
 
-    def _refusal_when_down(self, row: Row, is_channel: bool) -> ErrorReply | None:
+    def _refusal_when_down(self, flags: int, is_channel: bool) -> ErrorReply | None:
         if is_channel:
             return None if self.state.config.cluster_allow_pubsubshard_when_down else DOWN
         if not self.state.config.cluster_allow_reads_when_down:
             return DOWN
-        return DOWN_READ_ONLY if row.flags & declare.WRITE else None
+        return DOWN_READ_ONLY if flags & declare.WRITE else None
 
     def _judge_leaving(
         self, ctx: Session, row: Row, slot: int, keys: list[bytes], target: ClusterNode

@@ -119,17 +119,18 @@ def client_type(session: Session) -> bytes:
 def client_line(session: Session) -> bytes:
     """Describe a connection as one line of CLIENT LIST, without its end."""
     username = session.user.name.decode("latin-1")
-    has_multi = session.own_gates & GATE_MULTI
     input_bytes = session.parser.pending_bytes()
     unsent_bytes = session.unsent_bytes + sum(map(len, session.out))
     argument_bytes = sum(map(len, session.postponed or []))
-    queued_bytes = sum(len(word) for argv in session.queued for word in argv)
+    transaction = session.transaction
+    queued_count = -1 if transaction is None else len(transaction.calls)
+    queued_bytes = 0 if transaction is None else transaction.size_bytes
     now_ms = session.state.now_ms
     fields = (
         f"id={session.session_id} addr={session.peer} laddr={session.local} fd=-1 "
         f"name={session.name.decode('latin-1')} age={(now_ms - session.created_ms) // 1000} "
         f"idle={(now_ms - session.active_ms) // 1000} flags={_flags(session)} db={session.database} "
-        f"sub=0 psub=0 ssub=0 multi={len(session.queued) if has_multi else -1} "
+        f"sub=0 psub=0 ssub=0 multi={queued_count} "
         f"qbuf={input_bytes} qbuf-free=0 argv-mem={argument_bytes} multi-mem={queued_bytes} rbs=0 rbp=0 "
         f"obl=0 oll={len(session.out)} omem={unsent_bytes} "
         f"tot-mem={SESSION_BYTES + input_bytes + argument_bytes + queued_bytes + unsent_bytes} "

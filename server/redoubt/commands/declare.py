@@ -215,6 +215,8 @@ class Row:
         self.run = run
         self.flags = flags
         self.gates = 0
+        # Whether its work grows with the data, so that each call is timed (see redoubt.slow_commands).
+        self.is_timed = False
         self.arity = 0
         self.argc_min = 0
         self.argc_max = ARGC_UNLIMITED
@@ -354,6 +356,8 @@ def _complete(row: Row, arity: int, categories: tuple[str, ...] | None) -> None:
     row.argc_max = arity if arity > 0 else ARGC_UNLIMITED
     _set_legacy_range(row)
     row.gates = _gates(row)
+    complexity = row.documentation.complexity
+    row.is_timed = not row.flags & FAST and (not complexity.startswith("O(1)") or "O(N" in complexity)
     own = _CATEGORIES.get(row.documentation.group, "")
     chosen = set(categories if categories is not None else (own,) if own else ())
     row.categories = _with_implied(row.flags, chosen)
@@ -389,7 +393,7 @@ def _gates(row: Row) -> int:
     gates = gate.GATE_PAUSED | gate.GATE_ASKING | gate.GATE_PUSHES
     if not flags & NO_AUTH:
         gates |= gate.GATE_AUTH | gate.GATE_ACL
-    if not flags & UNQUEUED:
+    if not flags & UNQUEUED or row.name == "exec":
         gates |= gate.GATE_MULTI
     if row.key_specs or flags & MOVABLE_KEYS or row.name == "exec":
         gates |= gate.GATE_CLUSTER
@@ -399,6 +403,10 @@ def _gates(row: Row) -> int:
         gates |= gate.GATE_REPLICA | gate.GATE_MIN_REPLICAS | gate.GATE_DISK | gate.GATE_HELD
     if flags & STOPS_ON_DISK_ERROR:
         gates |= gate.GATE_DISK
+    if flags & MAY_REPLICATE and row.key_specs:
+        gates |= gate.GATE_HELD  # EVAL and FCALL may write to their keys
+    if not flags & ALLOW_BUSY:
+        gates |= gate.GATE_BUSY
     if not flags & LOADING:
         gates |= gate.GATE_LOADING
     if flags & (WRITE | READONLY | NEEDS_ROLE):

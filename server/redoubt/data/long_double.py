@@ -51,6 +51,18 @@ class LongDouble:
         total = (self.mantissa << (self.exponent - low)) + (other.mantissa << (other.exponent - low))
         return _rounded(total, 1, low)
 
+    def times(self, factor: int) -> LongDouble:
+        """Multiply, rounding once."""
+        if self.is_infinite:
+            return self
+        return _rounded(self.mantissa * factor, 1, self.exponent)
+
+    def ceiling(self) -> int:
+        """Return the smallest whole number that is not below a finite one."""
+        if self.exponent >= 0:
+            return self.mantissa << self.exponent
+        return -(-self.mantissa >> -self.exponent)
+
     def text(self) -> bytes:
         """Write with at most 17 decimals and no trailing zeros, never with an exponent."""
         scaled = abs(self.mantissa) * _UNIT

@@ -31,7 +31,6 @@ from redoubt.replication.peer import ONLINE, Peer
 from redoubt.replication.replica import ASKING, FLOWING, GREETING, INTRODUCING, MasterLink
 from redoubt.replication.roles import Replication
 from redoubt.resp.replies import NO_REPLY, OK, CommandError, Reply, SimpleString
-from redoubt.session import GATE_MULTI
 
 if TYPE_CHECKING:
     from redoubt.session import Session
@@ -125,7 +124,7 @@ def wait(ctx: Session, argv: list[bytes]) -> Reply:
     if timeout_ms < 0:
         raise CommandError(b"ERR timeout is negative")
     acknowledged = replication.master.acknowledged_count(replication.offset)
-    if acknowledged >= count or ctx.own_gates & GATE_MULTI:
+    if acknowledged >= count or ctx.is_atomic:
         return acknowledged
     deadline_ms = ctx.state.now_ms + timeout_ms if timeout_ms else 0
     replication.master.wait(ctx, count, deadline_ms, replication.offset)
