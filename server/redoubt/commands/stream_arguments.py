@@ -45,8 +45,13 @@ def group_of(ctx: Session, key: bytes, name: bytes) -> tuple[Stream, Group]:
     stream = writable_stream(ctx, key)
     group = None if stream is None else stream.groups.get(name)
     if stream is None or group is None:
-        raise CommandError(b"NOGROUP No such key '%s' or consumer group '%s'" % (key, name))
+        raise CommandError(b"NOGROUP No such key '%s' or consumer group '%s'" % (shown(key), shown(name)))
     return stream, group
+
+
+def shown(name: bytes) -> bytes:
+    """Return a name as errors show it: up to the first zero byte, as C prints it."""
+    return name.split(b"\0", 1)[0]
 
 
 def strict_id(word: bytes, missing_sequence: int = 0) -> int:
@@ -98,5 +103,5 @@ def wrong_subcommand(container: bytes, subcommand: bytes) -> CommandError:
     """Make the error for a subcommand whose options are none."""
     return CommandError(
         b"ERR unknown subcommand or wrong number of arguments for '%s'. Try %s HELP."
-        % (subcommand[:128], container)
+        % (shown(subcommand)[:128], container)
     )

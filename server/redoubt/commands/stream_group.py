@@ -23,7 +23,13 @@ from redoubt.commands.declare import (
     command,
     container,
 )
-from redoubt.commands.stream_arguments import loose_id, strict_id, writable_stream, wrong_subcommand
+from redoubt.commands.stream_arguments import (
+    loose_id,
+    shown,
+    strict_id,
+    writable_stream,
+    wrong_subcommand,
+)
 from redoubt.data.stream import Stream
 from redoubt.data.stream_group import READ_UNKNOWN, Consumer, Group
 from redoubt.keyspace_events import EVENT_STREAM
@@ -73,7 +79,8 @@ def existing_group(stream: Stream, argv: list[bytes]) -> Group:
     """Return the group that a subcommand of XGROUP or XINFO names."""
     group = stream.groups.get(argv[3])
     if group is None:
-        raise CommandError(b"NOGROUP No such consumer group '%s' for key name '%s'" % (argv[3], argv[2]))
+        names = (shown(argv[3]), shown(argv[2]))
+        raise CommandError(b"NOGROUP No such consumer group '%s' for key name '%s'" % names)
     return group
 
 

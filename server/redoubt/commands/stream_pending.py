@@ -30,6 +30,7 @@ from redoubt.commands.stream_arguments import (
     group_of,
     range_end,
     range_start,
+    shown,
     strict_id,
 )
 from redoubt.commands.stream_group import add_consumer
@@ -207,7 +208,7 @@ class ClaimOptions:
         elif arguments.skip_with_value(b"LASTID"):
             self.last_id = strict_id(arguments.word())
         else:
-            raise CommandError(b"ERR Unrecognized XCLAIM option '%s'" % arguments.word())
+            raise CommandError(b"ERR Unrecognized XCLAIM option '%s'" % shown(arguments.word()))
 
 
 @command("XCLAIM", "key group consumer min-idle-time id [id ...] [IDLE ms:integer]"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from redoubt.blocking import KeyWaiter
 from redoubt.commands.arguments import Arguments
 from redoubt.commands.declare import ACCESS, BLOCKING, READONLY, RO, STREAM, WRITE, command
-from redoubt.commands.stream_arguments import entries_reply, read_stream, strict_id
+from redoubt.commands.stream_arguments import entries_reply, read_stream, shown, strict_id
 from redoubt.commands.stream_group import add_consumer
 from redoubt.commands.stream_pending import creation_of, delivery_of, position_of
 from redoubt.data.stream import Stream
@@ -151,7 +151,7 @@ class StreamRead:
         if group is None:
             raise CommandError(
                 b"NOGROUP No such key '%s' or consumer group '%s' in XREADGROUP with GROUP option"
-                % (key, self.group_name)
+                % (shown(key), shown(self.group_name))
             )
         return group
 

@@ -222,9 +222,9 @@ class Stream(Structure):
 
     def lag_of(self, group: Group) -> int | None:
         """Return how many entries a group has not read yet; None if deletions make that unknown."""
-        if self.entries_added == 0:
+        if self.entries_added == 0 or self.length == 0:
             return 0
-        if self.length and group.last_id < self.first_id and self.max_deleted_id < self.first_id:
+        if group.last_id < self.first_id and self.max_deleted_id < self.first_id:
             return self.length
         entries_read = group.entries_read
         if entries_read == READ_UNKNOWN or self._has_deleted_from(group.last_id):
