@@ -76,11 +76,13 @@ class Config:
     daemonize: str = "no"
     hz: int = 10
     shutdown_timeout: int = 10
+    busy_reply_threshold: int = 5000
     enable_debug_command: str = "no"
     enable_protected_configs: str = "no"
     slowlog_log_slower_than: int = 10000
     notify_keyspace_events: str = ""
     slowlog_max_len: int = 128
+    latency_monitor_threshold: int = 0
 
     # Security
     requirepass: str = ""
@@ -99,6 +101,7 @@ class Config:
     active_expire_effort: int = 1
     lfu_log_factor: int = 10
     lfu_decay_time: int = 1
+    lua_memory_limit: int = 268_435_456
 
     # Encodings
     hash_max_listpack_entries: int = 512
@@ -152,7 +155,6 @@ class Config:
     cluster_allow_replica_migration: bool = True
     cluster_require_full_coverage: bool = True
     cluster_allow_reads_when_down: bool = False
-    cluster_allow_pubsubshard_when_down: bool = True
     cluster_allow_pubsubshard_when_down: bool = True
     cluster_link_sendbuf_limit: int = 0
     cluster_announce_ip: str = ""

@@ -71,6 +71,10 @@ class Dispatcher(LinkOwner):
         """Time every command from now on and tell the meter; None: time one in many again."""
         raise AssertionError
 
+    def report_from(self, threshold_us: int, times_every_command: bool) -> None:
+        """Report what takes at least so long; say whether that needs every command to be timed."""
+        raise AssertionError
+
     def reset_meter(self) -> None:
         """Let the meter, if there is one, count from zero again."""
         raise AssertionError

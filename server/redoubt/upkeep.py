@@ -18,6 +18,7 @@ from redoubt.data.expires import ActiveExpiry
 from redoubt.field_expiry import FIELDS_PER_ACCESS, FieldExpiry
 from redoubt.hooks import UpkeepHook
 from redoubt.keyspace_events import EVENT_EVICTED
+from redoubt.latency import EVICTION_CYCLE, EXPIRE_CYCLE
 from redoubt.session import GATE_MEMORY, GATE_PAUSED
 
 if TYPE_CHECKING:
@@ -62,7 +63,14 @@ class Upkeep(UpkeepHook):
         """Evict if the dataset is too big; False if it stays so, and the command must be refused."""
         if self.state.replication.is_replica:
             return True  # Redis: replica-ignore-maxmemory; the master evicts for its replicas
-        return self.evictor.make_room(self.state.now_ms)
+        return self.make_room(self.state.now_ms)
+
+    def make_room(self, now_ms: int) -> bool:
+        """Evict if the dataset is too big; the latency monitor sees how long that takes."""
+        begun_us = self.state.latency.begin()
+        has_room = self.evictor.make_room(now_ms)
+        self.state.latency.end(EVICTION_CYCLE, begun_us)
+        return has_room
 
     def tick(self, now_ms: int) -> None:
         """Do a bounded amount of everything."""
@@ -77,10 +85,12 @@ class Upkeep(UpkeepHook):
             self.evictor.is_behind = False
             return
         if self.is_expiring:
+            begun_us = self.state.latency.begin()
             self.expiry.run(now_ms)
             self.fields.run(now_ms)
+            self.state.latency.end(EXPIRE_CYCLE, begun_us)
         if self.evictor.is_behind:
-            self.evictor.make_room(now_ms)
+            self.make_room(now_ms)
 
     def is_behind(self) -> bool:
         """Say whether a tick sooner than the next regular one would find work."""

@@ -1,7 +1,8 @@
-"""Commands about the server as a whole: INFO, TIME, SHUTDOWN and LATENCY HISTOGRAM.
+"""Commands about the server as a whole: INFO, TIME and SHUTDOWN.
 
 INFO's text is made in `redoubt.info`, the end of the process in `redoubt.shutdown`; here are the arguments
-and the replies. CONFIG, MEMORY, DEBUG and COMMAND have modules of their own.
+and the replies. CONFIG, MEMORY, LATENCY, SLOWLOG, DEBUG and COMMAND
+have modules of their own.
 
 The dispatcher runs these. Source: the pages of the server group in the Redis documentation.
 """
@@ -11,7 +12,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from redoubt import info
-from redoubt.commands.arguments import Arguments
 from redoubt.commands.declare import (
     ADMIN,
     ALLOW_BUSY,
@@ -21,13 +21,9 @@ from redoubt.commands.declare import (
     NOSCRIPT,
     SERVER,
     STALE,
-    Row,
-    all_rows,
     command,
-    container,
 )
-from redoubt.commands.introspection import named
-from redoubt.resp.replies import NO_REPLY, OK, ErrorReply, MapReply, Reply, Verbatim
+from redoubt.resp.replies import NO_REPLY, OK, ErrorReply, Reply, Verbatim
 
 if TYPE_CHECKING:
     from redoubt.session import Session
@@ -75,30 +71,3 @@ def shutdown(ctx: Session, argv: list[bytes]) -> Reply:
     if not lifecycle.begin_shutdown(saves, b"NOW" in flags, b"FORCE" in flags, ctx.now_ms, ctx):
         return ErrorReply(b"ERR Errors trying to SHUTDOWN. Check logs.")
     return NO_REPLY
-
-
-container("LATENCY", group=SERVER, since="2.8.13", summary="Look at how long commands take.")
-
-
-@command(
-    "LATENCY HISTOGRAM", "[command [command ...]]", group=SERVER, flags=ADMIN | NOSCRIPT | LOADING | STALE,
-    since="7.0.0", complexity="O(N) for N commands",
-    summary="Return the distribution of the sampled durations, by command.",
-    tips=("nondeterministic_output", "request_policy:all_nodes", "response_policy:special"),
-)  # fmt: skip
-def latency_histogram(ctx: Session, argv: list[bytes]) -> Reply:
-    """LATENCY HISTOGRAM: commands without a sample are left out."""
-    arguments = Arguments(argv, 2)
-    rows = [named(word) for word in arguments.rest()] if arguments.has_more() else list(all_rows())
-    return MapReply([(row.name.encode(), _histogram(row)) for row in rows if row and row.durations])
-
-
-def _histogram(row: Row) -> MapReply:
-    """List the calls that took up to so many microseconds, cumulative, places without calls left out."""
-    seen = 0
-    places = []
-    for bits, count in enumerate(row.durations):
-        seen += count
-        if count:
-            places.append((1 << bits, seen))
-    return MapReply([(b"calls", row.calls), (b"histogram_usec", MapReply(places))])

@@ -23,6 +23,12 @@ ROWS: Final[list[Directive]] = [
     Directive("hz", Integer(1, 500), "No effect: background turns come every 100 ms."),
     Directive("shutdown-timeout", Integer(0), "Seconds that a shutdown waits for lagging replicas."),
     Directive(
+        "busy-reply-threshold",
+        Integer(0),
+        "Milliseconds that a script may run before other clients are served (and told BUSY); 0 for ever.",
+        alias="lua-time-limit",
+    ),
+    Directive(
         "enable-debug-command",
         Choice("no", "yes", "local"),
         "Who may run DEBUG: nobody, everybody, or clients of this machine.",
@@ -37,12 +43,17 @@ ROWS: Final[list[Directive]] = [
     Directive(
         "slowlog-log-slower-than",
         Integer(-1),
-        "No effect: slow commands are not recorded.",
+        "Microseconds from which on a command goes into the slow log; -1 for never.",
     ),
     Directive(
         "notify-keyspace-events",
         EventLetters(),
         "Which events of keys are published (letters of Redis), by key (K) or by event (E).",
     ),
-    Directive("slowlog-max-len", Integer(0), "No effect: slow commands are not recorded."),
+    Directive("slowlog-max-len", Integer(0), "Number of commands that the slow log keeps."),
+    Directive(
+        "latency-monitor-threshold",
+        Integer(0),
+        "Milliseconds from which on the latency monitor takes an event; 0 switches it off.",
+    ),
 ]
