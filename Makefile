@@ -51,7 +51,11 @@ test: $(VENV)/.installed $(COMPILED)/.installed ## all tests: checks, both build
 bench: bench-server bench-operator ## all figures: the server beside redis-server, the operator's times
 
 bench-server: $(VENV)/.installed $(COMPILED)/.installed
-	@$(BIN)/python -u -m bench.server
+	@$(BIN)/python -u -m bench.server --only compiled --write docs/benchmarks.md
+	@$(BIN)/python -u -m bench.server --only compiled --form one --write docs/benchmarks.md
+	@$(BIN)/python -u -m bench.latency --write docs/benchmarks.md
+	@$(CURDIR)/$(COMPILED)/bin/python -u -m bench.pauses --write docs/benchmarks.md
+	@$(BIN)/python -u -m bench.memory --write docs/benchmarks.md
 
 bench-operator: $(VENV)/.installed $(COMPILED)/.installed
 	@$(BIN)/python -u -m bench.operator_times

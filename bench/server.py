@@ -225,10 +225,12 @@ def verdicts(options: argparse.Namespace, names: list[str], figures: Figures) ->
         fast = [test.upper() for test, figure in alone.items() if figure[0] >= 100_000]
         slow = [test.upper() for test, figure in alone.items() if figure[1] >= 1]
         million = [test.upper() for test, rate in piped.items() if rate >= 1_000_000]
+        fast_names = ", ".join(fast) or "none"
+        million_names = ", ".join(million) or "none"
+        slow_names = "all but " + ", ".join(slow) if slow else "all"
         lines.append(
-            f"{name}: 100,000 commands/s without pipelining: {', '.join(fast) or 'none'}; "
-            f"a million pipelined: {', '.join(million) or 'none'}; 99 of 100 replies within 1 ms without pipelining: "
-            f"{'all' if not slow else 'all but ' + ', '.join(slow)}."
+            f"{name}: 100,000 commands/s without pipelining: {fast_names}; a million pipelined: "
+            f"{million_names}; 99 of 100 replies within 1 ms without pipelining: {slow_names}."
         )
     return lines
 

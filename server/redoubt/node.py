@@ -113,7 +113,7 @@ if TYPE_CHECKING:
 
 TICK_MS: Final = 100
 # While expiry or eviction have more to do than one tick may take.
-BUSY_TICK_MS: Final = 25
+BUSY_TICK_MS: Final = 10
 
 
 def no_clock() -> int:
