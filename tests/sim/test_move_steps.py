@@ -147,6 +147,8 @@ def test_a_plain_cluster_fails_over_in_the_middle_of_a_move(seed: int, who: str)
         # The target died before its claim was heard; its own vote was refused to its replica.
         (6218, (2, 1), "send", 11, "target"),
         (5380, (2, 1), "send", 16, "target"),
+        # The old and the new master of one shard both voted, and another shard had two winners.
+        (28, (3, 2), "packet", 75, "both"),
     ],
 )
 def test_stories_that_once_failed(

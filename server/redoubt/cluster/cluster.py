@@ -258,6 +258,7 @@ class Cluster(ClusterHook):
             self.election.stop()
             self._was_synced = False
             self.migrations.role_changed(now_ms)
+            self.voter.role_changed(now_ms)
             if self.topology.myself.is_replica:
                 self.watch.trust()
             # Everybody hears of it now: who does not know whose replica this is could not elect it.

@@ -267,7 +267,8 @@ class Election:
             return
         if voter.node_id not in self.votes:
             self.votes.append(voter.node_id)
-        if len(self.votes) >= self.topology.quorum():
+        # Who has lost its slots since is no voter any more: its successor may vote, and a shard has one vote.
+        if sum(one.node_id in self.votes for one in self.topology.voters()) >= self.topology.quorum():
             log.warning("Failover election won: I'm the new master.")
             self.promote(self.epoch)
 

@@ -8,7 +8,9 @@ Redis adds a pause of two node timeouts between votes for replicas of one master
 to tell the others. Between Redoubt nodes a winner needs milliseconds: the same candidate may be elected again
 at once (its first attempt lost a race), another one after half a second. And two things make a round short:
 a request that comes before the FAIL is answered when the FAIL comes, and a vote that was lost on the way is
-repeated to the candidate that asks again in the same epoch. A candidate that is a real Redis counts packets
+repeated to the candidate that asks again in the same epoch. Who has just become a master gives no vote for
+the length of an election: its predecessor may have voted in those under way, and then the shard would count
+twice, for two winners. (In a handover there is one candidate, and the vote is given.) A candidate that is a real Redis counts packets
 instead of voters, but it asks once only.
 
 Called by the cluster object. Source: the Redis Cluster specification, "Masters reply to slave vote request".
@@ -55,8 +57,13 @@ class Voter:
         # Who got the vote of last_vote_epoch; unknown after a restart, so it is not repeated then.
         self._candidate_id = ""
         self._pending: dict[str, PendingRequest] = {}  # by the failed master's id: the latest request
+        self.master_since_ms = 0
         # Why the last request was refused, for logs and tests.
         self.refusal = ""
+
+    def role_changed(self, now_ms: int) -> None:
+        """Take note that this node has become a master, or the replica of somebody."""
+        self.master_since_ms = now_ms if self.topology.myself.is_master else 0
 
     def requested(self, candidate: ClusterNode, message: Message, now_ms: int) -> None:
         """Answer a request for our vote, now or when its master fails; a refusal is silence."""
@@ -114,6 +121,9 @@ class Voter:
             return "the candidate is about to exit"
         if now_ms - master.voted_ms < self._pause_ms(candidate, master, message) and master.voted_ms:
             return "voted for a replica of this master a moment ago"
+        is_forced = message.mflags & messages.FORCE_ACK
+        if self.master_since_ms and now_ms - self.master_since_ms < RIVAL_PAUSE_MS and not is_forced:
+            return "this node's predecessor may have voted"
         for node in topology.nodes.values():
             # A later claim of the dead master itself is the candidate's inheritance.
             if node is not master and node.slots & message.slots and node.config_epoch > message.config_epoch:
