@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import mypyc_attr
 
 from redoubt.key_waits import KeyWaits
-from redoubt.resp.replies import NO_REPLY, NULL_ARRAY, Reply
+from redoubt.resp.replies import NO_REPLY, NULL_ARRAY, ErrorReply, Reply
 from redoubt.session import GATE_HELD, GATE_PAUSED
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from redoubt.state import ServerState
 
 
+ROLE_CHANGED: Final = ErrorReply(
+    b"UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
+)
 _NO_KEYS: Final[frozenset[bytes]] = frozenset()
 
 
@@ -37,7 +40,10 @@ class Waiter:
 
     def __init__(self, deadline_ms: int) -> None:
         self.deadline_ms = deadline_ms  # 0: for ever
-        # A wait for keys goes on when a key is deleted, unless that is an answer (XREADGROUP).
+        # Of a wait for keys: which, in which database; it goes on when one is deleted, unless that is an
+        # answer (XREADGROUP).
+        self.database = 0
+        self.keys: list[bytes] = []
         self.sees_deletion = False
 
     def serve(self, ctx: Session, key: bytes) -> Reply:
@@ -61,11 +67,6 @@ class Waiter:
 @mypyc_attr(allow_interpreted_subclasses=True)
 class KeyWaiter(Waiter):
     """A wait for keys; subclasses say in `serve` what is taken from one that has changed."""
-
-    def __init__(self, deadline_ms: int) -> None:
-        super().__init__(deadline_ms)
-        self.database = 0
-        self.keys: list[bytes] = []
 
     def forget(self, ctx: Session) -> None:
         """Leave the lists of who waits for the keys."""
@@ -122,6 +123,16 @@ class Blocking:
         self.state.dispatcher.reply(ctx, reply)
         self.state.dispatcher.resume_later(ctx)
 
+    def end(self, ctx: Session) -> None:
+        """End a wait because this server is no master any more, and close the client: it must look around."""
+        self.unblock(ctx, ROLE_CHANGED)
+        ctx.closes_after_flush = True
+
+    def end_key_waits(self) -> None:
+        """End every wait for keys: this server becomes the replica of another."""
+        for ctx in self.key_waits.sessions():
+            self.end(ctx)
+
     def postpone(self, ctx: Session, argv: list[bytes]) -> None:
         """Hold a command back until no pause concerns it."""
         ctx.is_blocked = True
@@ -167,6 +178,8 @@ class Blocking:
         held.difference_update(keys)
         if not held:
             del self.held_keys[database]
+        if database in self.key_waits.waiting:
+            self.key_waits.database_changed(database)  # BLMOVE may have waited for its target
         self.retry_postponed()
 
     def tick(self, now_ms: int) -> None:

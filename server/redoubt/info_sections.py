@@ -67,7 +67,11 @@ def clients(state: ServerState) -> Fields:
         ("client_recent_max_output_buffer", max([s.unsent_bytes for s in plain], default=0)),
         ("blocked_clients", sum(session.is_blocked for session in plain)),
         ("tracking_clients", 0),
+        ("watching_clients", state.watches.watching_count()),
         ("clients_in_timeout_table", sum(_has_deadline(state, session_id) for session_id in state.sessions)),
+        ("total_watched_keys", state.watches.watched_count()),
+        ("total_blocking_keys", state.blocking.key_waits.blocking_keys()),
+        ("total_blocking_keys_on_nokey", state.blocking.key_waits.deletion_keys()),
     ]
 
 

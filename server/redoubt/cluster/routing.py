@@ -76,6 +76,26 @@ class Routing:
             for slot in self.held:
                 serves[slot] = 0
         self.serves = serves
+        if self.state.blocking.key_waits.waiting:
+            self._redirect_waiters()
+
+    def _redirect_waiters(self) -> None:
+        """Answer who waits for keys that this node does not serve any more; those of one share a slot."""
+        topology = self.topology
+        for ctx in self.state.blocking.key_waits.sessions():
+            waiter = ctx.waiter
+            if waiter is None or not waiter.keys:
+                continue
+            slot = ctx.db.slot_of(waiter.keys[0])
+            owner = topology.owners[slot]
+            is_reading = ctx.is_readonly and ctx.row is not None and ctx.row.flags & declare.READONLY
+            is_ours = owner is topology.myself or (is_reading and topology.myself.master is owner)
+            if not self.availability.is_ok:
+                self.state.blocking.unblock(ctx, DOWN)
+            elif owner is None:
+                self.state.blocking.unblock(ctx, UNSERVED)
+            elif not is_ours and slot not in topology.importing:
+                self.state.blocking.unblock(ctx, self.moved(slot, owner))
 
     def release_all(self) -> None:
         """Hold nothing any more: this node is no master."""

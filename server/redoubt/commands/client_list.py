@@ -150,6 +150,7 @@ def _flags(session: Session) -> str:
         ("P", session.client_class == CLASS_PUBSUB),
         ("x", bool(session.own_gates & GATE_MULTI)),
         ("b", session.is_blocked),
+        ("d", session.watched is not None and session.watched.is_changed),
         ("c", session.closes_after_flush),
         ("r", session.is_readonly),
         ("e", session.is_eviction_exempt),

@@ -94,7 +94,9 @@ class MoveWaiter(KeyWaiter):
         self.wanted = wanted
 
     def serve(self, ctx: Session, key: bytes) -> Reply:
-        """Move an element of the list at `key`."""
+        """Move an element of the list at `key`, unless a MIGRATE is about to carry the target away."""
+        if ctx.state.blocking.holds_any(ctx.database, [key, self.wanted.target]):
+            return NO_REPLY
         found = ctx.db.lookup(key, ctx.now_ms)
         return self.wanted.make(ctx) if isinstance(found, TextList) else NO_REPLY
 

@@ -22,7 +22,7 @@ from redoubt.blocking import Waiter
 from redoubt.replication.full_sync import FullSync
 from redoubt.replication.peer import ONLINE, SENDING, WAITING, Peer, silent_ms
 from redoubt.replication.sync_memory import SyncMemory
-from redoubt.resp.replies import ErrorReply, Reply
+from redoubt.resp.replies import Reply
 from redoubt.session import Session
 
 if TYPE_CHECKING:
@@ -33,9 +33,6 @@ log = logging.getLogger("redoubt")
 # Keeps a waiting replica from timing out; it skips empty lines.
 KEEPALIVE: Final = b"\n"
 KEEPALIVE_MS: Final = 1000
-UNBLOCKED: Final = ErrorReply(
-    b"UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
-)
 
 
 class WaitForReplicas(Waiter):
@@ -50,11 +47,10 @@ class WaitForReplicas(Waiter):
 
     def timed_out(self, ctx: Session) -> Reply:
         """Answer with how many have acknowledged so far."""
-        self.master.waiters.remove(self)
         return self.master.acknowledged_count(self.offset)
 
-    def abandoned(self, ctx: Session) -> None:
-        """Forget a client that has gone."""
+    def forget(self, ctx: Session) -> None:
+        """Leave the list of who waits, however the wait ended."""
         self.master.waiters.remove(self)
 
 
@@ -177,9 +173,8 @@ class Master:
 
     def unblock_all(self) -> None:
         """End every WAIT: we are no longer the one whose replicas count."""
-        waiters, self.waiters = self.waiters, []
-        for waiter in waiters:
-            self.state.blocking.unblock(waiter.ctx, UNBLOCKED)
+        for waiter in list(self.waiters):
+            self.state.blocking.end(waiter.ctx)
 
     # Time passes.
 
@@ -264,7 +259,6 @@ class Master:
         for waiter in list(self.waiters):
             count = self.acknowledged_count(waiter.offset)
             if count >= waiter.count:
-                self.waiters.remove(waiter)
                 self.state.blocking.unblock(waiter.ctx, count)
 
     def _is_over_limit(self, peer: Peer, now_ms: int) -> bool:
