@@ -2,12 +2,12 @@
 
 As with whole keys, the master decides: it removes the fields, tells the replicas with one HDEL, and removes
 the hash with its last field. A replica, and a master whose writes are paused, only hide them
-(`redoubt.data.hash`). Whoever opens a hash has a few due fields removed on the way; the rest stay hidden until
-the cycle, which walks the hashes in the order of their first due field, has come to them. So the work of any
-one call is bounded however many fields expire at once.
+(`redoubt.data.hash`). Whoever opens a hash has a few due fields removed on the way; the rest stay hidden
+until the cycle, which walks the hashes in the order of their first due field, has come to them. So the work
+of any one call is bounded however many fields expire at once.
 
-Called by the commands on hashes through `UpkeepHook.reap_fields`, and by `redoubt.upkeep` at every tick. What is
-removed here does not count as a change of the command that came across it: it is propagated here.
+Called by the commands on hashes through `UpkeepHook.reap_fields`, and by `redoubt.upkeep` at every tick. What
+is removed here does not count as a change of the command that came across it: it is propagated here.
 Source: the Redis documentation, HEXPIRE; `src/t_hash.c` of Redis 7.4.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from redoubt.data.keyspace import Keyspace
     from redoubt.state import ServerState
 
-# Removing a field takes 1 to 3 us in a table and about 10 in a pack: at most some 10 ms a tick, 1 ms an access.
+# Removing a field takes some microseconds, in a pack about ten: at most 20 ms a tick, 1 ms an access.
 FIELDS_PER_TICK: Final = 2_000
 FIELDS_PER_ACCESS: Final = 100
 

@@ -1,9 +1,9 @@
 """What the dataset needs from time to time: expiry, eviction, measuring, freeing.
 
-Every tick deletes a bounded number of expired keys and expired fields, goes on with an interrupted eviction, gives back
-memory of lazily flushed databases, and measures a few buckets. The maxmemory directives are followed here:
-while a limit is set, the memory gate is raised, and `has_room` is asked before each command that may need
-memory. What is deleted here is counted and propagated as DEL.
+Every tick deletes a bounded number of expired keys and expired fields, goes on with an interrupted eviction,
+gives back memory of lazily flushed databases, and measures a few buckets. The maxmemory directives are
+followed here: while a limit is set, the memory gate is raised, and `has_room` is asked before each command
+that may need memory. What is deleted here is counted and propagated as DEL.
 
 The node creates it and calls `tick`; the admission of commands calls `has_room`. It decides nothing about
 which keys go: that is `redoubt.data.expires` and `redoubt.data.eviction`.

@@ -1,8 +1,8 @@
 """Commands that change hashes: HSET, HDEL, HINCRBY and their relatives.
 
 Those that only look are in `hash_reading`. What is propagated is the command as it came, except for
-HINCRBYFLOAT, which leaves as the HSET of what it computed. Setting a field drops its time to live, counting does not. A hash without fields does not exist: whoever
-removes the last field removes the key.
+HINCRBYFLOAT, which leaves as the HSET of what it computed. Setting a field drops its time to live, counting
+does not. A hash without fields does not exist: whoever removes the last field removes the key.
 
 Source: the Redis command reference, group "hash", as of 7.2.
 """

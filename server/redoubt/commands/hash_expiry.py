@@ -1,7 +1,7 @@
 """Times to live of single fields: HEXPIRE, HTTL, HPERSIST and their relatives.
 
-As with whole keys, whatever unit and origin the client uses, the hash and the replicas get an absolute time in
-milliseconds (HPEXPIREAT), naming only the fields whose time was set; a time that has passed already is a
+As with whole keys, whatever unit and origin the client uses, the hash and the replicas get an absolute time
+in milliseconds (HPEXPIREAT), naming only the fields whose time was set; a time that has passed already is a
 deletion (HDEL). Each command answers with one number for each field.
 
 Commands that read or write values and times together are in `hash_field_values`.
@@ -13,14 +13,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from redoubt.commands.arguments import integer
-from redoubt.commands.declare import ACCESS, DENYOOM, FAST, HASH, READONLY, RO, RW, UPDATE, WRITE, command
+from redoubt.commands.declare import ACCESS, FAST, HASH, READONLY, RO, RW, UPDATE, WRITE, command
 from redoubt.commands.hash import remove_fields, writable_hash
 from redoubt.commands.hash_reading import readable_hash
 from redoubt.data.field_deadlines import note_fields
 from redoubt.data.hash import Hash
 from redoubt.data.text import parse_integer
 from redoubt.keyspace_events import EVENT_HASH
-from redoubt.resp.replies import CommandError, ErrorReply, Reply
+from redoubt.resp.replies import CommandError, Reply
 
 if TYPE_CHECKING:
     from redoubt.session import Session
@@ -93,7 +93,7 @@ def naming(name: bytes, words: list[bytes], fields: list[bytes]) -> list[bytes]:
     return [name, *words, b"FIELDS", b"%d" % len(fields), *fields]
 
 
-@command("HEXPIRE", f"key seconds [NX | XX | GT | LT] {_FIELDS}", group=HASH, flags=WRITE | DENYOOM | FAST,
+@command("HEXPIRE", f"key seconds [NX | XX | GT | LT] {_FIELDS}", group=HASH, flags=WRITE | FAST,
          use=RW | UPDATE, since="7.4.0", complexity="O(N) for N fields",
          summary="Let fields expire after a number of seconds.")  # fmt: skip
 def hexpire(ctx: Session, argv: list[bytes]) -> Reply:
@@ -101,21 +101,21 @@ def hexpire(ctx: Session, argv: list[bytes]) -> Reply:
 
 
 @command("HPEXPIRE", f"key milliseconds [NX | XX | GT | LT] {_FIELDS}", group=HASH,
-         flags=WRITE | DENYOOM | FAST, use=RW | UPDATE, since="7.4.0", complexity="O(N) for N fields",
+         flags=WRITE | FAST, use=RW | UPDATE, since="7.4.0", complexity="O(N) for N fields",
          summary="Let fields expire after a number of milliseconds.")  # fmt: skip
 def hpexpire(ctx: Session, argv: list[bytes]) -> Reply:
     return _expire(ctx, argv, b"hpexpire", 1, ctx.now_ms)
 
 
 @command("HEXPIREAT", f"key unix-time-seconds [NX | XX | GT | LT] {_FIELDS}", group=HASH,
-         flags=WRITE | DENYOOM | FAST, use=RW | UPDATE, since="7.4.0", complexity="O(N) for N fields",
+         flags=WRITE | FAST, use=RW | UPDATE, since="7.4.0", complexity="O(N) for N fields",
          summary="Let fields expire at a Unix time in seconds.")  # fmt: skip
 def hexpireat(ctx: Session, argv: list[bytes]) -> Reply:
     return _expire(ctx, argv, b"hexpireat", 1000, 0)
 
 
 @command("HPEXPIREAT", f"key unix-time-milliseconds [NX | XX | GT | LT] {_FIELDS}", group=HASH,
-         flags=WRITE | DENYOOM | FAST, use=RW | UPDATE, since="7.4.0", complexity="O(N) for N fields",
+         flags=WRITE | FAST, use=RW | UPDATE, since="7.4.0", complexity="O(N) for N fields",
          summary="Let fields expire at a Unix time in milliseconds.")  # fmt: skip
 def hpexpireat(ctx: Session, argv: list[bytes]) -> Reply:
     return _expire(ctx, argv, b"hpexpireat", 1, 0)

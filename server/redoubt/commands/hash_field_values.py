@@ -5,7 +5,7 @@ HSETEX with an absolute time and without a condition for those that were set, HD
 passed.
 
 Called through the table of commands only. The rules of single fields' times are those of `hash_expiry`.
-Source: the Redis command reference, group "hash", as of 8.0; the order of the checks is that of a real server.
+Source: the Redis command reference, group "hash", as of 8.0; the order of the checks is a real server's.
 """
 
 from __future__ import annotations
@@ -27,9 +27,7 @@ _TIMES: Final[dict[bytes, tuple[int, bool]]] = {
     b"EX": (1000, True), b"PX": (1, True), b"EXAT": (1000, False), b"PXAT": (1, False),
 }  # fmt: skip
 _FIELDS_MAX: Final = (1 << 31) - 1
-_TIME: Final = (
-    "EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds"  # and one more
-)
+_TIME: Final = "EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds"
 
 
 @command("HGETDEL", "key FIELDS (numfields:integer field...)", group=HASH, flags=WRITE | FAST,
@@ -54,8 +52,8 @@ def hgetdel(ctx: Session, argv: list[bytes]) -> Reply:
     return values
 
 
-@command("HGETEX", f"key [{_TIME} | PERSIST] FIELDS (numfields:integer field...)", group=HASH, flags=WRITE | FAST,
-         use=RW | ACCESS | UPDATE, since="8.0.0", complexity="O(N) for N fields",
+@command("HGETEX", f"key [{_TIME} | PERSIST] FIELDS (numfields:integer field...)", group=HASH,
+         flags=WRITE | FAST, use=RW | ACCESS | UPDATE, since="8.0.0", complexity="O(N) for N fields",
          summary="Return the values of fields, and set or drop their times to live.")  # fmt: skip
 def hgetex(ctx: Session, argv: list[bytes]) -> Reply:
     key = argv[1]
@@ -159,9 +157,9 @@ def _pairs(arguments: Arguments) -> list[bytes]:
     return arguments.rest()
 
 
-@command("HSETEX", f"key [FNX | FXX] [{_TIME} | KEEPTTL] FIELDS (numfields:integer (field value)...)", group=HASH,
-         flags=WRITE | DENYOOM | FAST, use=RW | UPDATE, since="8.0.0", complexity="O(N) for N fields",
-         summary="Set fields of a hash, and their times to live.")  # fmt: skip
+@command("HSETEX", f"key [FNX | FXX] [{_TIME} | KEEPTTL] FIELDS (numfields:integer (field value)...)",
+         group=HASH, flags=WRITE | DENYOOM | FAST, use=RW | UPDATE, since="8.0.0",
+         complexity="O(N) for N fields", summary="Set fields of a hash, and their times to live.")  # fmt: skip
 def hsetex(ctx: Session, argv: list[bytes]) -> Reply:
     options = _parse_set_options(ctx, argv)
     key, pairs = argv[1], options.pairs

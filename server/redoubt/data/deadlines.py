@@ -1,9 +1,9 @@
 """Due times by name, and which name is due next.
 
 A dict has the due time of each name, a heap has them in order. Nothing is taken out of the heap when a due
-time changes or goes: an entry that the dict does not confirm is skipped when it comes up. So that a name whose
-time is put off again and again does not fill memory, the heap is built anew as soon as half of it is stale,
-which costs a constant for each change in the long run.
+time changes or goes: an entry that the dict does not confirm is skipped when it comes up. So that a name
+whose time is put off again and again does not fill memory, the heap is built anew as soon as half of it is
+stale, which costs a constant for each change in the long run.
 
 A hash has one for its fields with a time to live, a keyspace one for the hashes that have such fields. It
 knows no clock; times are absolute milliseconds above 0.

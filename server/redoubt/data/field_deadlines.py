@@ -1,8 +1,8 @@
 """Which hashes of a keyspace have fields that expire: how that list follows the hashes.
 
-The keyspace keeps, beside the expiry times of keys, one due time for each hash with expiring fields: that of the
-field that goes first (`Keyspace.field_deadlines`). It drops a key from the list whenever the key goes or gets
-another value; whoever changes times of fields, or stores a hash that may bring some along (RENAME, COPY,
+The keyspace keeps, beside the expiry times of keys, one due time for each hash with expiring fields: that of
+the field that goes first (`Keyspace.field_deadlines`). It drops a key from the list whenever the key goes or
+gets another value; whoever changes times of fields, or stores a hash that may bring some along (RENAME, COPY,
 RESTORE, a load, slots that arrive), calls `note_fields`. Active expiry and INFO read the list.
 """
 
