@@ -159,7 +159,7 @@ def _pairs(arguments: Arguments) -> list[bytes]:
 
 @command("HSETEX", f"key [FNX | FXX] [{_TIME} | KEEPTTL] FIELDS (numfields:integer (field value)...)",
          group=HASH, flags=WRITE | DENYOOM | FAST, use=RW | UPDATE, since="8.0.0",
-         complexity="O(N) for N fields", summary="Set fields of a hash, and their times to live.")  # fmt: skip
+         complexity="O(N) for N fields", summary="Set fields of a hash and their times to live.")  # fmt: skip
 def hsetex(ctx: Session, argv: list[bytes]) -> Reply:
     options = _parse_set_options(ctx, argv)
     key, pairs = argv[1], options.pairs

@@ -235,7 +235,8 @@ def xread(ctx: Session, argv: list[bytes]) -> Reply:
     return _read(ctx, StreamRead(argv, False, ctx.state.now_ms))
 
 
-@command("XREADGROUP", "GROUP (group consumer) [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS (key... id...)",
+@command("XREADGROUP",
+         "GROUP (group consumer) [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS (key... id...)",
          group=STREAM, flags=WRITE | BLOCKING, use=RO | ACCESS, since="5.0.0",
          complexity="O(N) for N entries returned; each waiting client costs those who add O(1)",
          summary="Return what is new to a group, or what is pending for a consumer.")  # fmt: skip
