@@ -51,6 +51,8 @@ class Keyspace:
         # Called with (database, key) for a key that is found expired; returns whether it may be deleted.
         # A replica only hides such keys (False) and waits for its master's DEL.
         self.on_expired: Callable[[int, bytes], bool] | None = None
+        # Called with (database, key) for each key that is created, while somebody wants to be notified.
+        self.on_created: Callable[[int, bytes], None] | None = None
         self.changes = 0
         # Who is told of each key that changes; they only take note of it.
         self.listeners: list[KeyListener] = []
@@ -228,6 +230,8 @@ class Keyspace:
             if table.wants_split():
                 self._split(table)
                 bucket = table.bucket_of(key)
+            if self.on_created is not None:
+                self.on_created(self.database, key)
         self.changes += 1
         if self.listeners:
             self.tell_key_changed(key)
@@ -361,7 +365,7 @@ class Keyspace:
 
     def tell_key_changed(self, key: bytes) -> None:
         """Tell the listeners of a key that changes; in place: just before, else just after it."""
-        for listener in self.listeners:
+        for listener in list(self.listeners):  # one that has heard enough leaves
             listener.key_changed(self.database, key)
 
     def tell_database_changed(self) -> None:
