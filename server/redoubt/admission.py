@@ -30,6 +30,7 @@ from redoubt.session import (
     GATE_AUTH,
     GATE_AWAITING,
     GATE_BUSY,
+    GATE_BUSY,
     GATE_CLUSTER,
     GATE_DISK,
     GATE_HELD,

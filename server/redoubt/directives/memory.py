@@ -40,6 +40,11 @@ ROWS: Final[list[Directive]] = [
     Directive("active-expire-effort", Integer(1, 10), "How much time the search for expired keys may take."),
     Directive("lfu-log-factor", Integer(0), "How many hits saturate a key's frequency counter."),
     Directive("lfu-decay-time", Integer(0), "Minutes after which an unused frequency counter is halved."),
+    Directive(
+        "lua-memory-limit",
+        Memory(),
+        "Most bytes that scripts may hold in Lua, and function libraries as much again; 0 for no limit.",
+    ),
     # Encodings
     Directive(
         "hash-max-listpack-entries",

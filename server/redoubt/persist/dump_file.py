@@ -53,7 +53,8 @@ def begin_snapshot(state: ServerState) -> Snapshot:
         *state.replication.dump_fields(),
     ]
     config = state.config
-    return Snapshot(state.keyspaces, RdbWriter(config.rdbcompression, config.rdbchecksum), fields)
+    writer = RdbWriter(config.rdbcompression, config.rdbchecksum)
+    return Snapshot(state.keyspaces, writer, fields, state.scripting.library_codes())
 
 
 def drained(snapshot: Snapshot) -> Iterator[bytes]:
@@ -217,6 +218,10 @@ class Load(FileJob):
                 self.reader.finish()
             except CorruptFile as corrupt:
                 self.fail(str(corrupt))
+                return
+            complaint = self.dump.state.scripting.install_libraries(self.loader.functions)
+            if complaint:
+                self.fail(complaint)
                 return
             count = self.loader.keys_loaded
             log.info("DB loaded from disk: %d keys in %d ms", count, now_ms - self.started_ms)

@@ -22,12 +22,18 @@ class DatasetLoader(RdbSink):
         # Keys whose time came before this moment are dropped; 0 keeps all.
         self.drops_before_ms = drops_before_ms
         self.fields: dict[bytes, bytes] = {}
+        # The code of function libraries, which the caller installs at the end.
+        self.functions: list[bytes] = []
         self.keys_loaded = 0
         self.keys_expired = 0
 
     def field(self, name: bytes, text: bytes) -> None:
         """Remember an auxiliary field."""
         self.fields[name] = text
+
+    def function(self, library: bytes) -> None:
+        """Remember a function library."""
+        self.functions.append(library)
 
     def entry(self, database: int, key: bytes, value: Value, expires_ms: int) -> None:
         """Store one key."""

@@ -89,6 +89,10 @@ class Transfer:
                 return has_more
             self._rest = self.reader.rest()
         self._read_end()
+        if self.is_done:
+            complaint = self.state.scripting.install_libraries(self.loader.functions)
+            if complaint:
+                raise CorruptFile(self.source, self.reader.offset(), "functions that can be loaded", complaint)
         return False
 
     def rest(self) -> bytes:
