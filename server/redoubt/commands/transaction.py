@@ -58,8 +58,8 @@ def multi(ctx: Session, argv: list[bytes]) -> Reply:
     return OK
 
 
-@command("EXEC", group=TRANSACTIONS, flags=AT_ANY_TIME | SKIP_SLOWLOG, since="1.2.0",
-         complexity="Depends on commands in the transaction",
+@command("EXEC", group=TRANSACTIONS, flags=NOSCRIPT | LOADING | STALE | UNQUEUED | SKIP_SLOWLOG,
+         since="1.2.0", complexity="Depends on commands in the transaction",
          summary="Run what has been queued since MULTI, unless a watched key has changed.")  # fmt: skip
 def execute(ctx: Session, argv: list[bytes]) -> Reply:
     transaction = ctx.transaction
