@@ -30,7 +30,6 @@ from redoubt.session import (
     GATE_AUTH,
     GATE_AWAITING,
     GATE_BUSY,
-    GATE_BUSY,
     GATE_CLUSTER,
     GATE_DISK,
     GATE_HELD,

@@ -77,7 +77,6 @@ class Config:
     hz: int = 10
     shutdown_timeout: int = 10
     busy_reply_threshold: int = 5000
-    busy_reply_threshold: int = 5000
     enable_debug_command: str = "no"
     enable_protected_configs: str = "no"
     slowlog_log_slower_than: int = 10000
@@ -102,7 +101,6 @@ class Config:
     active_expire_effort: int = 1
     lfu_log_factor: int = 10
     lfu_decay_time: int = 1
-    lua_memory_limit: int = 268_435_456
     lua_memory_limit: int = 268_435_456
 
     # Encodings

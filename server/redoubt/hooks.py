@@ -388,23 +388,6 @@ class ScriptingHook:
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class ScriptingHook:
-    """Scripts and function libraries, as admission, persistence and replication see them."""
-
-    def busy_refusal(self) -> ErrorReply:
-        """Return what clients get while a script runs for too long."""
-        raise AssertionError
-
-    def library_codes(self) -> list[bytes]:
-        """Return the code of every function library, for a snapshot."""
-        raise AssertionError
-
-    def install_libraries(self, codes: list[bytes]) -> str:
-        """Have the libraries of a snapshot and no others; return what is wrong with them, if anything."""
-        raise AssertionError
-
-
-@mypyc_attr(allow_interpreted_subclasses=True)
 class ProcessHook:
     """What only the process around the node knows; all zero where there is none (tests, simulation)."""
 
@@ -419,13 +402,6 @@ class ProcessHook:
     def resident_bytes(self) -> int:
         """Return the memory that the process occupies now."""
         return 0
-
-    def monotonic_ms(self) -> int:
-        """Read a clock for durations while a script runs."""
-        return 0
-
-    def serve_others(self, caller: Session) -> None:
-        """Read, run and answer what other clients have sent, from within a script of the caller."""
 
     def monotonic_ms(self) -> int:
         """Read a clock for durations while a script runs."""

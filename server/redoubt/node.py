@@ -45,7 +45,6 @@ from redoubt.commands import (  # noqa: F401 - they register their commands
     dump,
     expiry,
     function,
-    function,
     generic,
     geo,
     geo_search,
@@ -65,7 +64,6 @@ from redoubt.commands import (  # noqa: F401 - they register their commands
     migrate,
     objects,
     persistence,
-    script,
     pubsub,
     script,
     server,
@@ -101,7 +99,6 @@ from redoubt.pubsub import PubSub
 from redoubt.replication import commands as replication_commands  # noqa: F401
 from redoubt.replication import figures  # noqa: F401
 from redoubt.replication.roles import Replication
-from redoubt.scripting.engine import Scripting
 from redoubt.scripting.engine import Scripting
 from redoubt.session import GATE_LOADING, Session
 from redoubt.shutdown import ABORTED, Shutdown
@@ -143,7 +140,6 @@ class Node(LifecycleHook):
         state.pubsub = PubSub()
         state.watches = Watches(state)
         state.transfers = Transfers(state)
-        state.scripting = Scripting(state)
         state.scripting = Scripting(state)
         for number in range(1 if config.cluster_enabled else config.databases):
             keyspace = Keyspace(number, random, config.cluster_enabled)

@@ -45,7 +45,6 @@ GATE_HELD: Final = 1 << 14  # a MIGRATE is under way: writes to its keys
 GATE_ASKING: Final = 1 << 15  # the command before was ASKING, which counts for this one only
 GATE_PUSHES: Final = 1 << 16  # pushes wait until the reply of the command before has been appended
 GATE_BUSY: Final = 1 << 17  # a script has been running for too long: all but what may end it
-GATE_BUSY: Final = 1 << 17  # a script has been running for too long: all but what may end it
 
 # Classes of clients, each with an output buffer limit of its own (client-output-buffer-limit).
 CLASS_NORMAL: Final = 0
@@ -85,8 +84,6 @@ class Session(Link):
         self.is_blocked = False
         # A command of EXEC, of a script or of our master runs: it must not block.
         self.is_atomic = is_master_link
-        # What runs is not propagated: a script has switched that off (redis.set_repl).
-        self.is_unpropagated = False
         # What runs is not propagated: a script has switched that off (redis.set_repl).
         self.is_unpropagated = False
         # The replies of this turn reached their bound; the rest of the pipeline runs after they are written.

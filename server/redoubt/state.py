@@ -106,7 +106,6 @@ class ServerState:
         self.events: KeyspaceEvents
         self.watches: Watches
         self.scripting: ScriptingHook
-        self.scripting: ScriptingHook
         self.transfers: Transfers
         self.upkeep = UpkeepHook()
         self.cluster: ClusterHook | None = None

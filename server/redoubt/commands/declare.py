@@ -407,10 +407,6 @@ def _gates(row: Row) -> int:
         gates |= gate.GATE_HELD  # EVAL and FCALL may write to their keys
     if not flags & ALLOW_BUSY:
         gates |= gate.GATE_BUSY
-    if flags & MAY_REPLICATE and row.key_specs:
-        gates |= gate.GATE_HELD  # EVAL and FCALL may write to their keys
-    if not flags & ALLOW_BUSY:
-        gates |= gate.GATE_BUSY
     if not flags & LOADING:
         gates |= gate.GATE_LOADING
     if flags & (WRITE | READONLY | NEEDS_ROLE):

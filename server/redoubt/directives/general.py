@@ -29,12 +29,6 @@ ROWS: Final[list[Directive]] = [
         alias="lua-time-limit",
     ),
     Directive(
-        "busy-reply-threshold",
-        Integer(0),
-        "Milliseconds that a script may run before other clients are served (and told BUSY); 0 for ever.",
-        alias="lua-time-limit",
-    ),
-    Directive(
         "enable-debug-command",
         Choice("no", "yes", "local"),
         "Who may run DEBUG: nobody, everybody, or clients of this machine.",

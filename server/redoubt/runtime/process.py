@@ -11,7 +11,6 @@ import platform
 import resource
 import sys
 import time
-import time
 from typing import Final
 
 from redoubt.hooks import ProcessHook
@@ -38,10 +37,6 @@ class RunningProcess(ProcessHook):
                 return int(file.read().split()[1]) * PAGE_BYTES
         except OSError:
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-    def monotonic_ms(self) -> int:
-        """Read the monotonic clock."""
-        return time.monotonic_ns() // 1_000_000
 
     def monotonic_ms(self) -> int:
         """Read the monotonic clock."""
