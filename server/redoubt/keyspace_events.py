@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from redoubt.session import GATE_LOADING
+
 if TYPE_CHECKING:
     from redoubt.state import ServerState
 
@@ -66,6 +68,8 @@ class KeyspaceEvents:
         for letter in letters.replace("A", _ALL):
             classes |= _CLASSES.get(letter, 0)
         self.state.event_classes = classes if self.is_by_key or self.is_by_event else 0
+        for keyspace in self.state.keyspaces:
+            keyspace.on_created = self.key_created if self.state.event_classes & EVENT_NEW else None
         return ""
 
     def notify(self, database: int, event_class: int, event: bytes, key: bytes) -> None:
@@ -77,3 +81,8 @@ class KeyspaceEvents:
             pubsub.publish(b"__keyspace@%d__:%b" % (database, key), event)
         if self.is_by_event:
             pubsub.publish(b"__keyevent@%d__:%b" % (database, event), key)
+
+    def key_created(self, database: int, key: bytes) -> None:
+        """Notify that a key is new, unless it comes from a file."""
+        if not self.state.gates & GATE_LOADING:
+            self.notify(database, EVENT_NEW, b"new", key)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from redoubt.commands.arguments import integer
 from redoubt.commands.declare import ACCESS, FAST, GENERIC, READONLY, RO, RW, UPDATE, WRITE, command
+from redoubt.commands.reading import read_untouched
 from redoubt.data.text import INTEGER_MAX, INTEGER_MIN
-from redoubt.keyspace_events import EVENT_GENERIC, EVENT_MISS
+from redoubt.keyspace_events import EVENT_GENERIC
 from redoubt.resp.replies import CommandError, Reply
 
 if TYPE_CHECKING:
@@ -148,11 +149,8 @@ def pexpiretime(ctx: Session, argv: list[bytes]) -> Reply:
 
 def _due_time(ctx: Session, key: bytes) -> int:
     """Return the absolute expiry time of a key in milliseconds, or one of the two negative answers."""
-    if ctx.db.peek(key, ctx.now_ms) is None:
-        ctx.state.statistics.keyspace_misses += 1
-        ctx.notify(EVENT_MISS, b"keymiss", key)
+    if read_untouched(ctx, key) is None:
         return _NO_KEY
-    ctx.state.statistics.keyspace_hits += 1
     return ctx.db.expire_at(key) or _NO_EXPIRY
 
 

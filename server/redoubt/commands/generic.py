@@ -25,7 +25,7 @@ from redoubt.commands.declare import (
     WRITE,
     command,
 )
-from redoubt.commands.reading import NO_SUCH_KEY, database_number, database_of, read
+from redoubt.commands.reading import NO_SUCH_KEY, database_number, database_of, read, read_untouched
 from redoubt.data.field_deadlines import note_fields
 from redoubt.data.text import copy_of, type_name
 from redoubt.keyspace_events import EVENT_GENERIC
@@ -79,7 +79,7 @@ def touch(ctx: Session, argv: list[bytes]) -> Reply:
 @command("TYPE", "key", group=GENERIC, flags=READONLY | FAST, use=RO, since="1.0.0", complexity="O(1)",
          summary="Return the type of the value of a key.")  # fmt: skip
 def type_(ctx: Session, argv: list[bytes]) -> Reply:
-    value = ctx.db.peek(argv[1], ctx.now_ms)
+    value = read_untouched(ctx, argv[1])
     return SimpleString(b"none" if value is None else type_name(value))
 
 

@@ -39,6 +39,17 @@ def read(ctx: Session, key: bytes) -> Value | None:
     return value
 
 
+def read_untouched(ctx: Session, key: bytes) -> Value | None:
+    """Return the value of `key` for a command that asks about the key only, which is no use of it."""
+    value = ctx.db.peek(key, ctx.now_ms)
+    if value is None:
+        ctx.state.statistics.keyspace_misses += 1
+        ctx.notify(EVENT_MISS, b"keymiss", key)
+    else:
+        ctx.state.statistics.keyspace_hits += 1
+    return value
+
+
 def read_text(ctx: Session, key: bytes) -> Text | None:
     """Return the string at `key` for a reading command; raises CommandError for other types."""
     value = ctx.db.lookup(key, ctx.now_ms)

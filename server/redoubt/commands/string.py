@@ -55,6 +55,8 @@ def get(ctx: Session, argv: list[bytes]) -> Reply:
          complexity="O(1)", summary="Set the string value of a key, whatever it held before.")  # fmt: skip
 def set_(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) == 3:
+        if ctx.state.event_classes:
+            ctx.db.peek(argv[1], ctx.now_ms)  # what has expired is gone, and notified, before the new value
         ctx.db.set(argv[1], argv[2])
         ctx.notify(EVENT_STRING, b"set", argv[1])
         return OK
