@@ -300,7 +300,7 @@ class ClientDispatcher(Dispatcher):
         ctx.row = row
         row.calls += 1
         self.until_sample -= 1
-        if row.is_timed or self.until_sample <= 0 or len(argv) > WORDS_TIMED:
+        if row.is_timed or self.until_sample <= 0 or len(argv) > WORDS_TIMED or self.unit_depth:
             return self.sample(ctx, row, argv)
         return self.run(ctx, row, argv)
 
@@ -322,7 +322,7 @@ class ClientDispatcher(Dispatcher):
 
     def sample(self, ctx: Session, row: Row, argv: list[bytes]) -> Reply:
         """Run a command with the clock: its duration stands for those of its kind that were not timed."""
-        stands_for = 1 if row.is_timed or len(argv) > WORDS_TIMED else self.sample_every
+        is_always_timed = row.is_timed or len(argv) > WORDS_TIMED or self.unit_depth > 0
         offset = self.state.replication.offset
         start_us = self.clock_us()
         self.stretch_at -= 1  # this command is not part of the stretch before it
@@ -334,11 +334,10 @@ class ClientDispatcher(Dispatcher):
         reply = self.run(ctx, row, argv)
         end_us = self.clock_us()
         duration_us = end_us - start_us
-        row.add_duration(duration_us, stands_for)
+        row.add_duration(duration_us, 1 if is_always_timed else self.sample_every)
         if self.meter is not None:
             self.meter.note(ctx, row, argv, reply, duration_us, self.state.replication.offset - offset)
         if duration_us >= self.report_us:
-            self.end_stretch(ctx, argv, end_us)  # what EXEC or a script has run
             self.state.slow_commands.note(ctx, row, argv, duration_us)
         self.stretch_us = end_us
         self.stretch_at = self.until_sample

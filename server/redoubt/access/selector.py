@@ -255,9 +255,13 @@ class Selector:
             return b"&*"
         return b" ".join([b"&" + pattern for pattern in self.channel_patterns])
 
-    def describe(self) -> bytes:
-        """Return all rules, with which another selector becomes this one."""
-        parts = [self.describe_keys()]
+    def describe(self, for_file: bool = False) -> bytes:
+        """Return all rules, as Redis shows them, or such that another selector surely becomes this one.
+
+        That is not the same: `%RW~*` is shown as `~*`, which no pattern may follow.
+        """
+        has_all = for_file and self.may_use_every_key(READ | WRITE)
+        parts = [b"~*" if has_all else self.describe_keys()]
         if not self.has_all_channels:
             parts.append(b"resetchannels")
         parts += [self.describe_channels(), self.describe_commands()]

@@ -143,11 +143,11 @@ class User:
             b"skip-sanitize-payload" if self.skips_sanitizing else b"sanitize-payload",
         ]
 
-    def describe(self) -> bytes:
-        """Return the rules that make this user out of a new one, as ACL LIST and the file show them."""
+    def describe(self, for_file: bool = False) -> bytes:
+        """Return the rules that make this user out of a new one; for_file: see `Selector.describe`."""
         passwords = [b"#" + digits for digits in self.digests]
-        others = [b"(%s)" % selector.describe() for selector in self.others]
-        return b" ".join([*self.flags(), *passwords, self.root.describe(), *others])
+        others = [b"(%s)" % selector.describe(for_file) for selector in self.others]
+        return b" ".join([*self.flags(), *passwords, self.root.describe(for_file), *others])
 
 
 def digest(password: bytes) -> bytes:

@@ -268,9 +268,9 @@ class Users:
         self.by_name = users
         self.changed(self.default)
 
-    def lines(self) -> list[bytes]:
-        """Return all users as lines of a file, sorted by name."""
-        return [b"user %s %s" % (name, self.by_name[name].describe()) for name in self.names()]
+    def lines(self, for_file: bool = False) -> list[bytes]:
+        """Return all users as lines of a file, sorted by name; for_file: see `Selector.describe`."""
+        return [b"user %s %s" % (name, self.by_name[name].describe(for_file)) for name in self.names()]
 
     def configured_lines(self) -> list[str]:
         """Return what CONFIG REWRITE writes: all users; `default` only if requirepass does not say it all."""
@@ -280,8 +280,8 @@ class Users:
         if password:
             plain.is_nopass = False
             plain.digests = [digest(_encoded(password))]
-        lines = [line.decode("utf-8", "surrogateescape") for line in self.lines()]
-        usual = f"user default {plain.describe().decode('utf-8', 'surrogateescape')}"
+        lines = [line.decode("utf-8", "surrogateescape") for line in self.lines(for_file=True)]
+        usual = f"user default {plain.describe(for_file=True).decode('utf-8', 'surrogateescape')}"
         return [line for line in lines if line != usual]
 
 

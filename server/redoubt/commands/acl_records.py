@@ -101,7 +101,7 @@ def acl_save(ctx: Session, argv: list[bytes]) -> Reply:
     path = ctx.state.config.aclfile
     if not path:
         return NO_FILE
-    chunks = [line + b"\n" for line in ctx.state.users.lines()]
+    chunks = [line + b"\n" for line in ctx.state.users.lines(for_file=True)]
     if ctx.is_atomic:
         ctx.state.effects.append(SaveFile(FileJob(), path, chunks))
         return OK
