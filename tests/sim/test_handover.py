@@ -204,7 +204,21 @@ def test_who_leaves_answers_for_a_while_and_is_named_to_no_client(seed: int, is_
         named = named_in_slots(shards, asked)
         assert victim not in named
         assert shards.master_of(0) in named
-    shards.world.run_until(lambda: shards.host(victim).exit_code == 0, 2_000, "it has exited")
+    shards.world.run_until(lambda: shards.host(victim).exit_code == 0, 5_000, "it has exited")
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_replica_that_leaves_waits_no_longer_than_for_its_shards_next_master(seed: int) -> None:
+    shards = Shards(seed, 3, 2)
+    shards.world.run(150)
+    leaving, wanted = shards.replicas_of(0)
+    shards.world.terminate(leaving)
+    shards.world.run(1_000)
+    order(shards, shards.master_of(0), b"REDOUBT", b"HANDOVER", shards.node_id(wanted).encode())
+    shards.world.run(1_500)
+    assert (shards.master_of(0), shards.host(leaving).exit_code) == (wanted, None)
+    shards.world.run(1_500)
+    assert shards.host(leaving).exit_code == 0
 
 
 @pytest.mark.parametrize("seed", SEEDS)

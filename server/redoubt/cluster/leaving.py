@@ -13,7 +13,8 @@ the connections that they have, and not by errors.
 A pod takes its address with it, and nothing refuses a connection to an address that is gone: a client that
 looks for the new map there waits for its own time limit, commonly 5 s. So whoever leaves a managed cluster,
 as a replica, too, goes on answering for some seconds, while no CLUSTER SLOTS names it any more; unless it
-keeps its data on disk (its volume is waited for) or everybody leaves.
+keeps its data on disk (its volume is waited for) or everybody leaves. A replica waits for the next change of
+its shard, since that is when clients look around; a former master for those of other shards in the same roll.
 
 Called by `role.py` and `role_commands.py`.
 """
@@ -35,9 +36,11 @@ if TYPE_CHECKING:
 ATTEMPT_MS: Final = 2_000
 # How long a former master goes on answering MOVED before it exits.
 LINGER_MS: Final = 300
-# How long a pod goes on answering: a roll hands over the slots of the first shard about 5 s after it has
-# removed the first replica, and until then clients know the addresses of before.
-MANAGED_LINGER_MS: Final = 6_000
+# How long a pod goes on answering: as a former master, and as a replica, which may leave some time after its
+# shard has got another master. A roll hands over a shard some 5 s after it has removed the replica.
+MASTER_LINGER_MS: Final = 6_000
+REPLICA_LINGER_MS: Final = 9_000
+SUCCESSION_LINGER_MS: Final = 2_000
 # A client that asked for a switchover waits this long at most.
 HANDOVER_MS: Final = 10_000
 NO_REPLICA: Final = ErrorReply(b"NOREPLICA no replica in sync can take over")
@@ -54,6 +57,8 @@ class Leaving(Inquirer):
         self.exits = exits  # the process ends afterwards
         self.tried: list[str] = []
         self.free_ms = 0  # since when it has no slots to hand over
+        self._first_master = cluster.topology.myself.master
+        self._succeeded_ms = 0  # when, as a replica, it got another master
         self._inquiry: Inquiry | None = None
         self._attempt_ms = 0
 
@@ -68,7 +73,7 @@ class Leaving(Inquirer):
             self._stop()
             self.free_ms = now_ms
         if self.free_ms:
-            return now_ms - self.free_ms < self._linger_ms()
+            return now_ms < self._lingers_until_ms(now_ms)
         if now_ms >= self.deadline_ms:
             self._stop()
             return False
@@ -76,12 +81,17 @@ class Leaving(Inquirer):
             return self._try_next(now_ms)
         return True
 
-    def _linger_ms(self) -> int:
-        linger_ms = LINGER_MS if self.tried else 0
+    def _lingers_until_ms(self, now_ms: int) -> int:
         state = self.cluster.state
-        if not self.exits or not state.config.await_role or state.persistence.saves_at_exit():
-            return linger_ms
-        return MANAGED_LINGER_MS if self._is_survived() else linger_ms
+        is_pod = self.exits and state.config.await_role and not state.persistence.saves_at_exit()
+        if not is_pod or not self._is_survived():
+            return self.free_ms + LINGER_MS if self.tried else 0
+        if self.tried:
+            return self.free_ms + MASTER_LINGER_MS
+        if self._succeeded_ms == 0 and self.cluster.topology.myself.master is not self._first_master:
+            self._succeeded_ms = now_ms
+        until_ms = self.free_ms + REPLICA_LINGER_MS
+        return min(until_ms, self._succeeded_ms + SUCCESSION_LINGER_MS) if self._succeeded_ms else until_ms
 
     def _is_survived(self) -> bool:
         """Say whether there is somebody of whom clients could learn here: a node in reach that stays."""

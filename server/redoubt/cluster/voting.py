@@ -8,10 +8,12 @@ Redis adds a pause of two node timeouts between votes for replicas of one master
 to tell the others. Between Redoubt nodes a winner needs milliseconds: the same candidate may be elected again
 at once (its first attempt lost a race), another one after half a second. And two things make a round short:
 a request that comes before the FAIL is answered when the FAIL comes, and a vote that was lost on the way is
-repeated to the candidate that asks again in the same epoch. Who has just become a master gives no vote for
-the length of an election: its predecessor may have voted in those under way, and then the shard would count
-twice, for two winners. (In a handover there is one candidate, and the vote is given.) A candidate that is a real Redis counts packets
+repeated to the candidate that asks again in the same epoch. A candidate that is a real Redis counts packets
 instead of voters, but it asks once only.
+
+Who has just become a master gives no vote for the length of an election: its predecessor may have voted in
+those under way, and then the shard would count twice, for two winners. (In a handover there is one candidate
+only, and the vote is given.)
 
 Called by the cluster object. Source: the Redis Cluster specification, "Masters reply to slave vote request".
 """
