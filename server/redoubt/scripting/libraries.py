@@ -260,7 +260,7 @@ def positional_registration(words: tuple[Any, ...]) -> Function | bytes:
 
 def is_function(value: Any) -> bool:
     """Say whether a value is a function of Lua; functions of ours, which come unwrapped, are none."""
-    return lupa.lua_type(value) == "function"
+    return bool(lupa.lua_type(value) == "function")
 
 
 def read_flags(table: Any) -> int | None:

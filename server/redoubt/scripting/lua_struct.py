@@ -133,11 +133,10 @@ class StructFunctions:
         number = arguments.number(words, at, b"pack")
         if letter in "fd":
             return packed_float(number, option)
-        if isinstance(number, float):
-            number = int(number) if math.isfinite(number) else -(2**63)
+        whole = int(number) if math.isfinite(number) else -(2**63)
         order = "little" if option.is_little else "big"
         mask = (1 << 8 * min(option.size, 8)) - 1
-        return (number & mask).to_bytes(option.size, "little" if order == "little" else "big")
+        return (whole & mask).to_bytes(option.size, "little" if order == "little" else "big")
 
     def unpack(self, *words: Any) -> Any:
         """Unpack a string, from the place that the third argument says; return the values and the next place."""
