@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 
 import pytest
 
@@ -14,7 +15,7 @@ from redoubt.config_file import FatalConfigError, load
 from redoubt.config_rewrite import rewritten
 from redoubt.node import Node
 from redoubt.resp.replies import NO_REPLY, OK, ErrorReply, SimpleString
-from tests.redoubt.harness import START_MS, Harness, Random
+from tests.redoubt.harness import START_MS, Harness
 
 NO_WHAT = f"users:1: Error in applying operation '-what': {UNKNOWN.decode()}. "
 DENIED = ErrorReply(b"NOPERM User guest has no permissions to run the 'set' command")
