@@ -410,6 +410,9 @@ class ProcessHook:
     def serve_others(self, caller: Session) -> None:
         """Read, run and answer what other clients have sent, from within a script of the caller."""
 
+    def served_others(self) -> None:
+        """Take note that the script in which others were served has ended."""
+
     def cpu_seconds(self) -> tuple[float, float, float, float]:
         """Return the CPU time used: own system and user, system and user of ended children."""
         return (0.0, 0.0, 0.0, 0.0)

@@ -28,6 +28,7 @@ from redoubt.runtime import logfile
 from redoubt.runtime.clock import Clock
 from redoubt.runtime.loop import Runtime, clock_us
 from redoubt.runtime.network import ListenError
+from redoubt.runtime.busy import BusyService
 from redoubt.runtime.process import RunningProcess
 from redoubt.version import REDOUBT_VERSION
 
@@ -94,10 +95,12 @@ def serve(config: Config) -> int:
     except UsersError as error:
         log.warn("%s", error.text)
         return 1
-    node.state.process = RunningProcess()
+    process = RunningProcess()
+    node.state.process = process
     log.set_role(lambda: "S" if node.state.replication.is_replica else "M")
     log.write("Redoubt is starting: version=%s, build=%s, pid=%d", REDOUBT_VERSION, BUILD, os.getpid())
     runtime = Runtime(node, loop, clock)
+    process.busy = BusyService(runtime)
     try:
         runtime.start(read_nodes_conf(config))
     except CorruptNodes as error:

@@ -24,6 +24,7 @@ from redoubt.commands.declare import (
     command,
 )
 from redoubt.resp.replies import NO_REPLY, OK, ErrorReply, Reply, Verbatim
+from redoubt.session import GATE_BUSY
 
 if TYPE_CHECKING:
     from redoubt.session import Session
@@ -68,6 +69,10 @@ def shutdown(ctx: Session, argv: list[bytes]) -> Reply:
     if is_abort:
         return OK if lifecycle.abort_shutdown() else ErrorReply(b"ERR No shutdown in progress.")
     saves = True if b"SAVE" in flags else False if b"NOSAVE" in flags else None
-    if not lifecycle.begin_shutdown(saves, b"NOW" in flags, b"FORCE" in flags, ctx.now_ms, ctx):
+    is_busy = bool(ctx.gates & GATE_BUSY)
+    if is_busy and saves is not False:
+        return ctx.state.scripting.busy_refusal()  # half of what the script writes must not be saved
+    is_now = b"NOW" in flags or is_busy
+    if not lifecycle.begin_shutdown(saves, is_now, b"FORCE" in flags, ctx.now_ms, ctx):
         return ErrorReply(b"ERR Errors trying to SHUTDOWN. Check logs.")
     return NO_REPLY

@@ -17,6 +17,7 @@ import asyncio
 import gc
 import logging
 import signal
+import socket
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -42,7 +43,7 @@ from redoubt.interfaces import (
     Sleep,
     WriteFile,
 )
-from redoubt.runtime import disk, health, network
+from redoubt.runtime import busy, disk, health, network
 from redoubt.runtime.clock import Clock
 from redoubt.runtime.stream import Stream
 
@@ -84,6 +85,7 @@ class Runtime:
         self.streams: dict[int, Stream] = {}  # by descriptor
         self.paused: dict[int, Stream] = {}
         self.servers: dict[int, list[asyncio.Server]] = {}
+        self.sockets: dict[int, list[socket.socket]] = {}  # the listening ones, by kind
         self.health_servers: list[asyncio.Server] = []
         self.writers: dict[str, disk.PieceWriter] = {}
         self.tasks: set[asyncio.Task[None]] = set()
@@ -236,6 +238,7 @@ class Runtime:
         elif isinstance(effect, OpenListener):
             self.open_listener(effect.kind)
         elif isinstance(effect, CloseListener):
+            self.sockets.pop(effect.kind, None)
             for server in self.servers.pop(effect.kind, []):
                 server.close()
         elif isinstance(effect, Sleep):
@@ -299,6 +302,15 @@ class Runtime:
             return
         job.done("", self.begin_turn())
 
+    def listening(self, kind: int) -> list[socket.socket]:
+        """Return the listening sockets of a kind."""
+        return self.sockets.get(kind, [])
+
+    def adopt(self, stream: Stream, plain: busy.PlainTransport) -> None:
+        """Let the loop take over a socket that was accepted while a script was busy."""
+        make: Callable[[], Any] = busy.Adoption(stream, plain).itself
+        self.spawn(self.loop.connect_accepted_socket(make, plain.client))
+
     def open_health_port(self) -> None:
         """Serve /metrics, /livez and /readyz if there is a port for it; raises ListenError."""
         config = self.config
@@ -320,6 +332,7 @@ class Runtime:
         if kind == LISTEN_CLIENT and config.unixsocket:
             sockets.append(network.unix_socket(config.unixsocket, config.unixsocketperm, config.tcp_backlog))
         self.servers[kind] = []
+        self.sockets[kind] = sockets
         for listener in sockets:
             make: Callable[[], Any] = Acceptor(self, kind).make
             # create_server only registers the socket, so one step of the coroutine completes it.

@@ -11,9 +11,13 @@ import platform
 import resource
 import sys
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from redoubt.hooks import ProcessHook
+
+if TYPE_CHECKING:
+    from redoubt.runtime.busy import BusyService
+    from redoubt.session import Session
 
 PAGE_BYTES: Final = resource.getpagesize()
 _STATM: Final = "/proc/self/statm"
@@ -24,6 +28,8 @@ class RunningProcess(ProcessHook):
 
     def __init__(self) -> None:
         super().__init__()
+        # Set by the runtime once there are sockets.
+        self.busy: BusyService | None = None
         self.pid = os.getpid()
         self.executable = os.path.abspath(sys.argv[0])
         self.operating_system = f"{platform.system()} {platform.release()} {platform.machine()}"
@@ -37,6 +43,16 @@ class RunningProcess(ProcessHook):
                 return int(file.read().split()[1]) * PAGE_BYTES
         except OSError:
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    def serve_others(self, caller: Session) -> None:
+        """Serve other clients from within a script, where there are sockets."""
+        if self.busy is not None:
+            self.busy.serve(caller)
+
+    def served_others(self) -> None:
+        """Go back to the loop: the script has ended."""
+        if self.busy is not None:
+            self.busy.finish()
 
     def monotonic_ms(self) -> int:
         """Read the monotonic clock."""

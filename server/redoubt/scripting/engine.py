@@ -232,6 +232,7 @@ class Scripting(ScriptingHook):
         self.state.dispatcher.end_unit()
         if run.is_timed_out:
             self.state.set_gate(GATE_BUSY, False)
+            self.state.process.served_others()
 
     def reply(self, run: ScriptRun, outcome: Outcome) -> Reply:
         """Return the reply of a run, with the name and the place of an error behind its text."""
