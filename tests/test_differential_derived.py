@@ -20,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 from tests.differential.bits import BITMAP, HYPERLOGLOG
 from tests.differential.geos import GEO
 from tests.differential.pair import Pair
+from tests.differential.sorting import LCS, SORT
 from tests.differential.vocabulary import KEYS, VALUES, Call, Calls, call
 from tests.redoubt.harness import ServerProcess, redis_process, server_process
 
@@ -34,6 +35,8 @@ FAMILIES: dict[str, list[Calls]] = {
     "bitmaps": [*BITMAP.values(), _STRINGS],
     "hyperloglogs": [*HYPERLOGLOG.values(), HYPERLOGLOG["pfadd"], call(b"GET", KEYS), call(b"DEL", KEYS)],
     "places": [*GEO.values(), GEO["geoadd"], GEO["geosearch"], call(b"SET", KEYS, VALUES)],
+    "sorting": [SORT["sort"], SORT["sort_ro"]],
+    "subsequences": [*LCS.values()],
 }
 
 

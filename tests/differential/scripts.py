@@ -13,6 +13,7 @@ from tests.differential.hashes import HASH_SCRIPTS
 from tests.differential.lists import LIST_SCRIPTS
 from tests.differential.sets import SET_SCRIPTS
 from tests.differential.sorted_sets import SORTED_SET_SCRIPTS
+from tests.differential.sorting import SORT_SCRIPTS
 from tests.differential.streams import STREAM_SCRIPTS
 
 SCRIPTS: dict[str, str] = {
@@ -565,4 +566,5 @@ SCRIPTS: dict[str, str] = {
     **STREAM_SCRIPTS,
     **BIT_SCRIPTS,
     **GEO_SCRIPTS,
+    **SORT_SCRIPTS,
 }

@@ -15,6 +15,7 @@ from tests.differential.hashes import HASH
 from tests.differential.lists import LIST
 from tests.differential.sets import SET
 from tests.differential.sorted_sets import SORTED_SET
+from tests.differential.sorting import AMONG_ALL as SORT
 from tests.differential.streams import STREAM
 from tests.differential.vocabulary import (
     BAD_NUMBERS,
@@ -156,4 +157,5 @@ COMMANDS: dict[str, Calls] = {
     **BITMAP,
     **HYPERLOGLOG,
     **GEO,
+    **SORT,
 }

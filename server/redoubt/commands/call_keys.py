@@ -30,7 +30,10 @@ def used_keys(row: Row, argv: list[bytes]) -> list[UsedKey] | None:
         if keys is None:
             return None
         use = row.key_specs[0].use if row.key_specs else RW | ACCESS | UPDATE
-        return [UsedKey(key, argv.index(key, 1), use) for key in keys]
+        used = [UsedKey(key, argv.index(key, 1), use) for key in keys]
+        if row.name == "sort" and len(used) > 1:
+            used[1].use = row.key_specs[-1].use  # what STORE names
+        return used
     found: list[UsedKey] = []
     for spec in row.key_specs:
         positions = spec.positions(argv)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from redoubt.commands.arguments import Arguments
+from redoubt.commands.call_keys import used_keys
 from redoubt.commands.declare import (
     CONNECTION,
     CONTAINERS,
@@ -28,7 +29,7 @@ from redoubt.commands.declare import (
     keys_of,
     make_container,
 )
-from redoubt.commands.keyspecs import NOT_KEY, USE_NAMES
+from redoubt.commands.keyspecs import USE_NAMES
 from redoubt.commands.usage import BLOCK, ONEOF, Argument
 from redoubt.data.glob import Glob
 from redoubt.resp.replies import CommandError, ErrorReply, MapReply, Reply, SetReply, SimpleString
@@ -107,7 +108,10 @@ def _key_spec(spec: KeySpec) -> MapReply:
     else:
         begin = [(b"type", b"index")]
         where = MapReply([(b"index", spec.index)])
-    if spec.is_counted:
+    if spec.is_unknown:
+        begin = find_keys = [(b"type", b"unknown")]
+        where = how = MapReply([])
+    elif spec.is_counted:
         find_keys = [(b"type", b"keynum")]
         how = MapReply([(b"keynumidx", 0), (b"firstkey", 1), (b"keystep", spec.step)])
     else:
@@ -115,15 +119,15 @@ def _key_spec(spec: KeySpec) -> MapReply:
         how = MapReply([(b"lastkey", spec.last), (b"keystep", spec.step), (b"limit", spec.limit)])
     return MapReply(
         [
-            (b"flags", SetReply(_uses(spec))),
+            (b"flags", SetReply(_uses(spec.use))),
             (b"begin_search", MapReply([*begin, (b"spec", where)])),
             (b"find_keys", MapReply([*find_keys, (b"spec", how)])),
         ]
     )
 
 
-def _uses(spec: KeySpec) -> list[Reply]:
-    return [SimpleString(name.encode()) for bit, name in USE_NAMES.items() if spec.use & bit]
+def _uses(use: int) -> list[Reply]:
+    return [SimpleString(name.encode()) for bit, name in USE_NAMES.items() if use & bit]
 
 
 # COMMAND DOCS.
@@ -242,18 +246,10 @@ def command_getkeys(ctx: Session, argv: list[bytes]) -> Reply:
 def command_getkeysandflags(ctx: Session, argv: list[bytes]) -> Reply:
     """COMMAND GETKEYSANDFLAGS."""
     call = argv[2:]
-    found: list[Reply] = []
-    row = _row_with_keys(call)
-    if row.find_keys is not None:
-        keys = row.find_keys(call) or []
-        return [[key, SetReply(_uses(row.key_specs[0]))] for key in keys]
-    for spec in row.key_specs:
-        positions = spec.positions(call)
-        if positions is None:
-            return ErrorReply(b"ERR Invalid arguments specified for command")
-        if not spec.use & NOT_KEY:
-            found.extend([[call[at], SetReply(_uses(spec))] for at in positions])
-    return found
+    used = used_keys(_row_with_keys(call), call)
+    if used is None:
+        return ErrorReply(b"ERR Invalid arguments specified for command")
+    return [[each.key, SetReply(_uses(each.use))] for each in used]
 
 
 def _row_with_keys(call: list[bytes]) -> Row:

@@ -38,7 +38,8 @@ class KeySpec:
     """One place of keys: begin at `index` or after `keyword`, then a range or a count of keys."""
 
     def __init__(self, use: int, index: int = 0, keyword: str = "", start_from: int = 0,
-                 last: int = 0, step: int = 1, limit: int = 0, is_counted: bool = False) -> None:  # fmt: skip
+                 last: int = 0, step: int = 1, limit: int = 0, is_counted: bool = False,
+                 is_unknown: bool = False) -> None:  # fmt: skip
         self.use = use
         self.index = index
         # With a keyword, searching begins at this word; negative: from the end, backwards.
@@ -46,15 +47,17 @@ class KeySpec:
         self.start_from = start_from
         # Range: the last key, counted from the first, or from the end of the call if negative.
         self.last = last
-        self.step = step
+        self.step = 0 if is_unknown else step
         self.limit = limit
         # Instead of a range: the first word is the number of keys that follow it.
         self.is_counted = is_counted
+        # Only the command itself can say where these are (SORT).
+        self.is_unknown = is_unknown
 
     def positions(self, argv: list[bytes]) -> list[int] | None:
         """List the indices of the keys in this call; None if the call is malformed."""
         begin = self._begin(argv)
-        if begin == 0:
+        if begin == 0 or self.is_unknown:
             return []
         if self.is_counted:
             if begin >= len(argv) or not argv[begin].isdigit() or len(argv[begin]) > 10:
