@@ -1,9 +1,9 @@
 """Several clients in one story: who waits, who is served with what, compared by each client's own replies.
 
 A line of a story is `client: command`. The next line begins when the client has its reply or, by CLIENT LIST,
-waits (only when it has its reply, in a line `client= command`); so both servers see the same order. What a waiting client is told arrives whenever it arrives: at the
-end all that still wait are unblocked, and each client must have got the same replies in the same order, and
-both servers must hold the same data.
+waits (only when it has its reply, in a line `client= command`); so both servers see the same order. What a
+waiting client is told arrives whenever it arrives: at the end all that still wait are unblocked, and each
+client must have got the same replies in the same order, and both servers must hold the same data.
 
 Used by `tests/test_differential_blocking.py`. The stories keep away from what 7.2 changed: there a client
 that waits for several keys that become ready in one transaction takes the first it named.
