@@ -82,6 +82,7 @@ class Stream(Structure):
         twin.entries_added = self.entries_added
         for name, group in self.groups.items():
             twin.groups[name] = group.copy(twin.tally)
+            twin.tally.size_bytes += size_of_bytes(name)
         return twin
 
     # Entries.

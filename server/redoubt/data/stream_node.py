@@ -50,9 +50,10 @@ def deleted_count(pack: bytes) -> int:
 
 def appended(pack: bytes, node_id: int, entry_id: int, items: list[bytes]) -> bytes:
     """Return the node with one entry more: items are field, value, ... in turn."""
-    fields_at = next_entry(pack, next_entry(pack, FIRST))
-    field_count = integer_at(pack, fields_at)
-    fields_at = next_entry(pack, fields_at)
+    deleted_at = next_entry(pack, FIRST)
+    rest_at = next_entry(pack, deleted_at)
+    field_count = integer_at(pack, rest_at)
+    fields_at = next_entry(pack, rest_at)
     count = len(items) // 2
     is_same = False
     if count == field_count:
@@ -69,7 +70,8 @@ def appended(pack: bytes, node_id: int, entry_id: int, items: list[bytes]) -> by
         elements.append(encode_integer(count))
         elements.extend([encode(text) for text in items])
     elements.append(encode_integer(len(elements)))
-    return _recounted(pack, live_count(pack) + 1, deleted_count(pack), b"".join(elements), len(elements))
+    live = integer_at(pack, FIRST) + 1
+    return _recounted(pack, rest_at, live, integer_at(pack, deleted_at), elements)
 
 
 def with_deleted(pack: bytes, entries: list[int]) -> bytes:
@@ -83,8 +85,8 @@ def with_deleted(pack: bytes, entries: list[int]) -> bytes:
         done = at + 1
     pieces.append(pack[done:])
     count = len(entries)
-    flagged = b"".join(pieces)
-    return _recounted(flagged, live_count(pack) - count, deleted_count(pack) + count, b"", 0)
+    rest_at = next_entry(pack, next_entry(pack, FIRST))
+    return _recounted(b"".join(pieces), rest_at, live_count(pack) - count, deleted_count(pack) + count, [])
 
 
 def last_id(pack: bytes, node_id: int) -> int:
@@ -248,13 +250,12 @@ class _Walk:
         return True
 
 
-def _recounted(pack: bytes, live: int, deleted: int, entry: bytes, elements: int) -> bytes:
-    """Return the pack with other counts of entries, and with the elements of an entry at its end."""
-    rest_at = next_entry(pack, next_entry(pack, FIRST))
+def _recounted(pack: bytes, rest_at: int, live: int, deleted: int, added: list[bytes]) -> bytes:
+    """Return the pack with other counts of entries, which end at `rest_at`, and more elements at its end."""
     count = pack[4] | pack[5] << 8
     if count != COUNT_UNKNOWN:
-        count += elements
-    body = [encode_integer(live), encode_integer(deleted), pack[rest_at:-1], entry]
+        count += len(added)
+    body = [encode_integer(live), encode_integer(deleted), pack[rest_at:-1], *added]
     return listpack.assemble(b"".join(body), count)
 
 
