@@ -89,7 +89,8 @@ def _spread(number: int) -> int:
     return (number | number << 1) & 0x5555555555555555
 
 
-def _gather(number: int) -> int:
+def even_bits(number: int) -> int:
+    """Return the 32 bits of the even places, the other way of `interleave`."""
     number &= 0x5555555555555555
     number = (number | number >> 1) & 0x3333333333333333
     number = (number | number >> 2) & 0x0F0F0F0F0F0F0F0F
@@ -111,7 +112,7 @@ def score_of(point: Point) -> int:
 def point_of(score: float) -> Point:
     """Return the point that a score stands for: the middle of its smallest cell."""
     bits = int(score) & _WORD if -(2.0**63) <= score < 2.0**63 else 1 << 63
-    cell = Cell(_gather(bits >> 1), _gather(bits), STEPS_MAX)
+    cell = Cell(even_bits(bits >> 1), even_bits(bits), STEPS_MAX)
     longitude = (cell.west() + cell.east()) / 2
     latitude = (cell.south() + cell.north()) / 2
     return (
