@@ -42,7 +42,7 @@ def read_stream(ctx: Session, key: bytes) -> Stream | None:
 
 def group_of(ctx: Session, key: bytes, name: bytes) -> tuple[Stream, Group]:
     """Return a stream and one of its groups; raises CommandError (NOGROUP) if either does not exist."""
-    stream = writable_stream(ctx, key)
+    stream = read_stream(ctx, key)
     group = None if stream is None else stream.groups.get(name)
     if stream is None or group is None:
         raise CommandError(b"NOGROUP No such key '%s' or consumer group '%s'" % (shown(key), shown(name)))

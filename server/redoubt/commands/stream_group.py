@@ -25,6 +25,7 @@ from redoubt.commands.declare import (
 )
 from redoubt.commands.stream_arguments import (
     loose_id,
+    read_stream,
     shown,
     strict_id,
     writable_stream,
@@ -179,7 +180,7 @@ def xgroup_delconsumer(ctx: Session, argv: list[bytes]) -> Reply:
 @command("XACK", "key group id [id ...]", group=STREAM, flags=WRITE | FAST, use=RW | UPDATE, since="5.0.0",
          complexity="O(log N) for each id", summary="Say that entries are done with.")  # fmt: skip
 def xack(ctx: Session, argv: list[bytes]) -> Reply:
-    stream = writable_stream(ctx, argv[1])
+    stream = read_stream(ctx, argv[1])
     group = None if stream is None else stream.groups.get(argv[2])
     if stream is None or group is None:
         return 0
