@@ -37,17 +37,21 @@ from redoubt.session import (
     GATE_MEMORY,
     GATE_MIN_REPLICAS,
     GATE_MULTI,
+    GATE_NO_TOUCH,
     GATE_PAUSED,
     GATE_PUSHES,
     GATE_REPLICA,
     GATE_STALE,
     GATE_SUBSCRIBER,
+    GATE_TRACKING,
 )
 from redoubt.transaction import Transaction, refused
 
 if TYPE_CHECKING:
     from redoubt.session import Session
 
+# What the dispatcher does for a client, beside what may keep its command from running.
+OWN_AFFAIRS: Final = GATE_PUSHES | GATE_TRACKING | GATE_NO_TOUCH
 NOAUTH: Final = ErrorReply(b"NOAUTH Authentication required.")
 NO_MULTI_ERROR: Final = ErrorReply(b"ERR Command not allowed inside a transaction")
 OOM: Final = ErrorReply(b"OOM command not allowed when used memory > 'maxmemory'.")
@@ -69,10 +73,11 @@ DISK: Final = ErrorReply(
 def admit(ctx: Session, row: Row, argv: list[bytes]) -> Reply:
     """Return None if the command may run, else its reply. Called when `row.gates & ctx.gates`."""
     gates = row.gates & ctx.gates
-    if gates & GATE_PUSHES:
-        if not ctx.is_atomic:  # else the reply of EXEC, which the pushes wait for, is not made yet
+    if gates & OWN_AFFAIRS:
+        if gates & GATE_PUSHES and not ctx.is_atomic:
+            # Inside EXEC its reply, which the pushes wait for, is not made yet.
             ctx.release_pushes()
-        gates &= ~GATE_PUSHES
+        gates &= ~OWN_AFFAIRS
         if not gates:
             return None
     if gates == GATE_CLUSTER and ctx.state.cluster is not None:

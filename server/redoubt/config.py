@@ -81,6 +81,7 @@ class Config:
     enable_protected_configs: str = "no"
     slowlog_log_slower_than: int = 10000
     notify_keyspace_events: str = ""
+    tracking_table_max_keys: int = 1_000_000
     slowlog_max_len: int = 128
     latency_monitor_threshold: int = 0
 

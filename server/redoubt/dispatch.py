@@ -21,7 +21,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from redoubt.admission import admit
-from redoubt.commands.declare import TABLE, WRITE, Row, find, wrong_arity
+from redoubt.commands.declare import (
+    READONLY,
+    SKIP_MONITOR,
+    TABLE,
+    WRITE,
+    Row,
+    find,
+    keys_of,
+    wrong_arity,
+)
+from redoubt.data.keyspace import ACCESS_UNORDERED
 from redoubt.hooks import Dispatcher, UsageMeter
 from redoubt.interfaces import Link
 from redoubt.keyspace_events import EVENT_EXPIRED
@@ -40,7 +50,10 @@ from redoubt.resp.replies import (
 )
 from redoubt.resp.requests import RequestParser
 from redoubt.session import (
+    GATE_NO_TOUCH,
     GATE_PAUSED,
+    GATE_TRACKING,
+    MONITORED,
     REPLIES_OFF,
     REPLIES_ON,
     REPLIES_SKIP,
@@ -52,6 +65,7 @@ from redoubt.transaction import refused
 
 if TYPE_CHECKING:
     from redoubt.blocking import Waiter
+    from redoubt.monitor import Monitors
     from redoubt.state import ServerState
 
 # A pipeline is interrupted when its replies of one loop turn exceed this; the rest runs after the flush.
@@ -82,6 +96,7 @@ class ClientDispatcher(Dispatcher):
         self.sample_every = SAMPLE_EVERY
         self.until_sample = SAMPLE_EVERY
         self.meter: UsageMeter | None = None
+        self.monitors: Monitors | None = None
         # What takes at least this long is reported; see redoubt.slow_commands.
         self.report_us = NEVER_US
         self.times_every_command = False
@@ -140,6 +155,8 @@ class ClientDispatcher(Dispatcher):
         state.blocking.closed(link)
         state.watches.forget(link)
         state.pubsub.closed(link)
+        state.tracking.end(link)
+        state.monitors.end(link)
         if link.is_replica or link.is_master_link:
             state.replication.session_closed(link)
         if link.is_slot_import and state.cluster is not None:
@@ -242,6 +259,8 @@ class ClientDispatcher(Dispatcher):
 
         Called once a turn: what becomes resumable here waits for the next turn, so nobody starves.
         """
+        if self.state.tracking.has_news:
+            self.state.tracking.flush()
         if self.ready_keys:
             self.serve_ready()  # what changed by other means than a command: a move of slots, a full copy
         if not self.resumable:
@@ -293,7 +312,25 @@ class ClientDispatcher(Dispatcher):
                     row.rejected_calls += 1
                     return refused(ctx, row, refusal)
                 return refusal
+            if ctx.gates & GATE_TRACKING:
+                self.state.tracking.before_command(ctx, row, argv)
+            if ctx.gates & GATE_NO_TOUCH and row.flags & READONLY and row.name != "touch":
+                return self.call_untouched(ctx, row, argv)
         return self.call(ctx, row, argv)
+
+    def call_untouched(self, ctx: Session, row: Row, argv: list[bytes]) -> Reply:
+        """Run a reading command of a client that leaves no trace of what it looks at (CLIENT NO-TOUCH)."""
+        keyspace = ctx.db
+        access = keyspace.access
+        buckets = [keyspace.bucket_of(key) for key in keys_of(row, argv) or []]
+        times = [0 if bucket is None else bucket.touched_ms for bucket in buckets]
+        keyspace.access = ACCESS_UNORDERED
+        reply = self.call(ctx, row, argv)
+        keyspace.access = access
+        for bucket, touched_ms in zip(buckets, times, strict=True):
+            if bucket is not None:
+                bucket.touched_ms = touched_ms
+        return reply
 
     def call(self, ctx: Session, row: Row, argv: list[bytes]) -> Reply:
         """Run a command that has been admitted, count it, and propagate what it changed."""
@@ -331,7 +368,11 @@ class ClientDispatcher(Dispatcher):
             self.until_sample = self.sample_every
         self.stretch_us = start_us
         self.stretch_at = self.until_sample
+        if self.monitors is not None and row.flags & SKIP_MONITOR:
+            self.monitors.show(ctx, row, argv)  # a script is shown before its commands
         reply = self.run(ctx, row, argv)
+        if self.monitors is not None and row.gates & MONITORED:
+            self.monitors.show(ctx, row, argv)
         end_us = self.clock_us()
         duration_us = end_us - start_us
         row.add_duration(duration_us, 1 if is_always_timed else self.sample_every)
@@ -360,9 +401,14 @@ class ClientDispatcher(Dispatcher):
         self.times_every_command = times_every_command
         self.choose_sampling()
 
+    def show_to(self, monitors: Monitors | None) -> None:
+        """Show every command from now on to who monitors; None: to nobody."""
+        self.monitors = monitors
+        self.choose_sampling()
+
     def choose_sampling(self) -> None:
         """Time every command if somebody wants that, else one in many; a new stretch begins."""
-        is_every = self.meter is not None or self.times_every_command
+        is_every = self.meter is not None or self.times_every_command or self.monitors is not None
         self.sample_every = 1 if is_every else SAMPLE_EVERY
         self.until_sample = self.sample_every
         self.stretch_at = self.until_sample

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from redoubt.data.hash import Hash
     from redoubt.data.keyspace import Keyspace
     from redoubt.resp.replies import ErrorReply, Reply
+    from redoubt.monitor import Monitors
     from redoubt.session import Session
     from redoubt.transaction import Transaction
 
@@ -73,6 +74,10 @@ class Dispatcher(LinkOwner):
 
     def report_from(self, threshold_us: int, times_every_command: bool) -> None:
         """Report what takes at least so long; say whether that needs every command to be timed."""
+        raise AssertionError
+
+    def show_to(self, monitors: Monitors | None) -> None:
+        """Show every command from now on to who monitors; None: to nobody."""
         raise AssertionError
 
     def reset_meter(self) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from redoubt import info
 from redoubt.commands.declare import DURATION_BITS_MAX, Row, all_rows
 from redoubt.memory_report import MemoryReport, human
+from redoubt.pubsub import CHANNEL, PATTERN, SHARD_CHANNEL
 from redoubt.version import REDIS_VERSION, REDOUBT_VERSION
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ def clients(state: ServerState) -> Fields:
         ("client_recent_max_input_buffer", max([s.parser.pending_bytes() for s in plain], default=0)),
         ("client_recent_max_output_buffer", max([s.unsent_bytes for s in plain], default=0)),
         ("blocked_clients", sum(session.is_blocked for session in plain)),
-        ("tracking_clients", 0),
+        ("tracking_clients", len(state.tracking.clients)),
+        ("pubsub_clients", state.pubsub.subscriber_count),
         ("watching_clients", state.watches.watching_count()),
         ("clients_in_timeout_table", sum(_has_deadline(state, session_id) for session_id in state.sessions)),
         ("total_watched_keys", state.watches.watched_count()),
@@ -146,13 +148,15 @@ def stats(state: ServerState) -> Fields:
         ("evicted_clients", 0),
         ("keyspace_hits", counted.keyspace_hits),
         ("keyspace_misses", counted.keyspace_misses),
-        ("pubsub_channels", 0),
-        ("pubsub_patterns", 0),
-        ("pubsubshard_channels", 0),
+        ("pubsub_channels", len(state.pubsub.listeners[CHANNEL])),
+        ("pubsub_patterns", len(state.pubsub.listeners[PATTERN])),
+        ("pubsubshard_channels", len(state.pubsub.listeners[SHARD_CHANNEL])),
         ("latest_fork_usec", 0),
         ("total_forks", 0),
         ("migrate_cached_sockets", state.transfers.kept_count()),
-        ("tracking_total_keys", 0),
+        ("tracking_total_keys", len(state.tracking.readers)),
+        ("tracking_total_items", state.tracking.reader_count),
+        ("tracking_total_prefixes", len(state.tracking.prefixes)),
         ("unexpected_error_replies", 0),
         ("total_error_replies", counted.error_replies),
         ("total_reads_processed", counted.reads_processed),

@@ -37,6 +37,7 @@ from redoubt.commands import (  # noqa: F401 - they register their commands
     bitfield,
     bitmap,
     client,
+    client_tracking,
     configuration,
     connection,
     counter,
@@ -62,6 +63,7 @@ from redoubt.commands import (  # noqa: F401 - they register their commands
     lolwut,
     memory,
     migrate,
+    monitor,
     objects,
     persistence,
     pubsub,
@@ -95,6 +97,7 @@ from redoubt.interfaces import LISTEN_BUS, LISTEN_CLIENT, Effect, Exit, Link, Op
 from redoubt.keyspace_events import KeyspaceEvents
 from redoubt.latency import LatencyMonitor
 from redoubt.persist.dump_file import DumpFile
+from redoubt.monitor import Monitors
 from redoubt.pubsub import PubSub
 from redoubt.replication import commands as replication_commands  # noqa: F401
 from redoubt.replication import figures  # noqa: F401
@@ -105,6 +108,7 @@ from redoubt.shutdown import ABORTED, Shutdown
 from redoubt.slow_commands import SlowCommands
 from redoubt.slowlog import SlowLog
 from redoubt.state import ServerState
+from redoubt.tracking import Tracking
 from redoubt.upkeep import Upkeep
 from redoubt.watches import Watches
 
@@ -138,6 +142,8 @@ class Node(LifecycleHook):
         state.slow_commands = SlowCommands(state, state.slow_log, state.latency)
         state.blocking = Blocking(state)
         state.pubsub = PubSub()
+        state.monitors = Monitors(state)
+        state.tracking = Tracking(state)
         state.watches = Watches(state)
         state.transfers = Transfers(state)
         state.scripting = Scripting(state)
@@ -225,6 +231,7 @@ class Node(LifecycleHook):
         self.ticked_ms = now_ms
         state.blocking.tick(now_ms)
         state.transfers.tick(now_ms)
+        state.tracking.tick()
         if state.cluster is not None:
             state.cluster.tick(now_ms)
         state.replication.tick(now_ms)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from redoubt.resp.replies import Reply
     from redoubt.resp.requests import RequestParser
     from redoubt.state import ServerState
+    from redoubt.tracking import TrackingMode
     from redoubt.transaction import Transaction
     from redoubt.watches import Watched
 
@@ -35,7 +36,7 @@ GATE_REPLICA: Final = 1 << 4  # read-only replica: writes
 GATE_LOADING: Final = 1 << 5  # loading the dataset: all but LOADING commands
 GATE_AWAITING: Final = 1 << 6  # managed mode without a role: data commands
 GATE_SUBSCRIBER: Final = 1 << 7  # RESP2 subscriber: all but the (P|S)SUBSCRIBE family, PING, QUIT, RESET
-GATE_MONITOR: Final = 1 << 8  # some client runs MONITOR
+MONITORED: Final = 1 << 8  # no gate: MONITOR shows the command
 GATE_STALE: Final = 1 << 9  # replica without its master and replica-serve-stale-data no
 GATE_MIN_REPLICAS: Final = 1 << 10  # too few good replicas: writes
 GATE_PAUSED: Final = 1 << 11  # CLIENT PAUSE, handover, or a master that lost its majority
@@ -44,6 +45,8 @@ GATE_ACL: Final = 1 << 13  # a restricted user
 GATE_HELD: Final = 1 << 14  # a MIGRATE is under way: writes to its keys
 GATE_ASKING: Final = 1 << 15  # the command before was ASKING, which counts for this one only
 GATE_PUSHES: Final = 1 << 16  # pushes wait until the reply of the command before has been appended
+GATE_TRACKING: Final = 1 << 18  # CLIENT TRACKING: what is read is remembered
+GATE_NO_TOUCH: Final = 1 << 19  # CLIENT NO-TOUCH: what is read does not count as used
 GATE_BUSY: Final = 1 << 17  # a script has been running for too long: all but what may end it
 
 # Classes of clients, each with an output buffer limit of its own (client-output-buffer-limit).
@@ -110,6 +113,8 @@ class Session(Link):
         # What the client listens to (see redoubt.pubsub), and pushes that wait for its command's reply.
         self.subscriptions: Subscriptions | None = None
         self.pushes: list[bytes] = []
+        self.tracking: TrackingMode | None = None  # CLIENT TRACKING
+        self.is_monitor = False  # MONITOR
         # READONLY: a replica in a cluster serves reads; ASKING: this command may use an importing slot.
         self.is_readonly = False
         self.is_asking = False

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     )
     from redoubt.keyspace_events import KeyspaceEvents
     from redoubt.latency import LatencyMonitor
+    from redoubt.monitor import Monitors
     from redoubt.pubsub import PubSub
+    from redoubt.tracking import Tracking
     from redoubt.session import Session
     from redoubt.slow_commands import SlowCommands
     from redoubt.slowlog import SlowLog
@@ -104,6 +106,8 @@ class ServerState:
         self.blocking: Blocking
         self.pubsub: PubSub
         self.events: KeyspaceEvents
+        self.monitors: Monitors
+        self.tracking: Tracking
         self.watches: Watches
         self.scripting: ScriptingHook
         self.transfers: Transfers

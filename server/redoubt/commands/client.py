@@ -4,7 +4,7 @@ A subcommand that names other connections walks all sessions; there are at most 
 connection looks like in CLIENT LIST, and which filters choose it, is in `redoubt.commands.client_list`.
 CLIENT PAUSE and UNBLOCK only ask `redoubt.blocking`, which holds the clients that wait.
 
-The dispatcher runs these. Tracking (client-side caching) is not part of this module.
+The dispatcher runs these. Tracking is in `redoubt.commands.client_tracking`.
 Source: the CLIENT pages of the Redis documentation.
 """
 
@@ -17,7 +17,7 @@ from redoubt.commands.client_list import Filter, client_line, kill_filter, list_
 from redoubt.commands.connection import checked_name
 from redoubt.commands.declare import ADMIN, CONNECTION, LOADING, NOSCRIPT, STALE, command, container, wrong_words
 from redoubt.resp.replies import OK, ErrorReply, Reply, Verbatim
-from redoubt.session import REPLIES_OFF, REPLIES_ON, REPLIES_SKIP_NEXT
+from redoubt.session import GATE_NO_TOUCH, REPLIES_OFF, REPLIES_ON, REPLIES_SKIP_NEXT
 
 if TYPE_CHECKING:
     from redoubt.session import Session
@@ -139,6 +139,19 @@ def client_no_evict(ctx: Session, argv: list[bytes]) -> Reply:
     if word not in (b"ON", b"OFF"):
         return ErrorReply(b"ERR syntax error")
     ctx.is_eviction_exempt = word == b"ON"
+    return OK
+
+
+@command(
+    "CLIENT NO-TOUCH", "<ON | OFF>", group=CONNECTION, flags=OWN, since="7.2.0", complexity="O(1)",
+    summary="Let commands of this connection leave no trace of what they read.",
+)  # fmt: skip
+def client_no_touch(ctx: Session, argv: list[bytes]) -> Reply:
+    """CLIENT NO-TOUCH; what TOUCH names is touched all the same."""
+    word = argv[2].upper()
+    if word not in (b"ON", b"OFF"):
+        return ErrorReply(b"ERR syntax error")
+    ctx.set_own_gate(GATE_NO_TOUCH, word == b"ON")
     return OK
 
 

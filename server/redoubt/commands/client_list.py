@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from redoubt.commands.arguments import SYNTAX_ERROR, Arguments, integer
 from redoubt.memory_report import SESSION_BYTES
+from redoubt.pubsub import CHANNEL, PATTERN, SHARD_CHANNEL
 from redoubt.resp.replies import CommandError
-from redoubt.session import CLASS_PUBSUB, GATE_MULTI
+from redoubt.session import CLASS_PUBSUB, GATE_MULTI, GATE_NO_TOUCH
 
 if TYPE_CHECKING:
     from redoubt.access.user import User
@@ -125,17 +126,21 @@ def client_line(session: Session) -> bytes:
     transaction = session.transaction
     queued_count = -1 if transaction is None else len(transaction.calls)
     queued_bytes = 0 if transaction is None else transaction.size_bytes
+    subscriptions = session.subscriptions
+    listening = [0, 0, 0] if subscriptions is None else [len(names) for names in subscriptions.names]
     now_ms = session.state.now_ms
     fields = (
         f"id={session.session_id} addr={session.peer} laddr={session.local} fd=-1 "
         f"name={session.name.decode('latin-1')} age={(now_ms - session.created_ms) // 1000} "
         f"idle={(now_ms - session.active_ms) // 1000} flags={_flags(session)} db={session.database} "
-        f"sub=0 psub=0 ssub=0 multi={queued_count} "
+        f"sub={listening[CHANNEL]} psub={listening[PATTERN]} ssub={listening[SHARD_CHANNEL]} "
+        f"multi={queued_count} "
         f"qbuf={input_bytes} qbuf-free=0 argv-mem={argument_bytes} multi-mem={queued_bytes} rbs=0 rbp=0 "
         f"obl=0 oll={len(session.out)} omem={unsent_bytes} "
         f"tot-mem={SESSION_BYTES + input_bytes + argument_bytes + queued_bytes + unsent_bytes} "
         f"events={'' if session.is_paused else 'r'}{'w' if unsent_bytes else ''} "
-        f"cmd={session.row.name if session.row else 'NULL'} user={username} redir=-1 resp={session.resp} "
+        f"cmd={session.row.name if session.row else 'NULL'} user={username} "
+        f"redir={-1 if session.tracking is None else session.tracking.redirect_id} resp={session.resp} "
         f"lib-name={session.library_name.decode('latin-1')} "
         f"lib-ver={session.library_version.decode('latin-1')}"
     )
@@ -144,15 +149,21 @@ def client_line(session: Session) -> bytes:
 
 def _flags(session: Session) -> str:
     """Name what is particular about a connection, one letter each; N if nothing is."""
+    tracking = session.tracking
     letters = (
+        ("O", session.is_monitor),
         ("S", session.is_replica),
         ("M", session.is_master_link),
         ("P", session.client_class == CLASS_PUBSUB),
         ("x", bool(session.own_gates & GATE_MULTI)),
         ("b", session.is_blocked),
+        ("t", tracking is not None),
+        ("R", tracking is not None and tracking.is_redirect_broken),
+        ("B", tracking is not None and tracking.is_broadcast),
         ("d", session.watched is not None and session.watched.is_changed),
         ("c", session.closes_after_flush),
         ("r", session.is_readonly),
         ("e", session.is_eviction_exempt),
+        ("T", bool(session.own_gates & GATE_NO_TOUCH)),
     )
     return "".join(letter for letter, is_set in letters if is_set) or "N"

@@ -27,8 +27,9 @@ from redoubt.commands.declare import (
     UNQUEUED,
     command,
 )
+from redoubt.pubsub import update_subscriber_gate
 from redoubt.resp.replies import OK, PONG, CommandError, ErrorReply, MapReply, Reply, SimpleString
-from redoubt.session import GATE_AUTH, GATE_SUBSCRIBER, REPLIES_ON
+from redoubt.session import GATE_AUTH, GATE_NO_TOUCH, GATE_SUBSCRIBER, REPLIES_ON
 from redoubt.version import REDIS_VERSION
 
 if TYPE_CHECKING:
@@ -88,8 +89,12 @@ def quit_connection(ctx: Session, argv: list[bytes]) -> Reply:
 def reset(ctx: Session, argv: list[bytes]) -> Reply:
     """RESET: nothing of what the client has set up on this connection stays."""
     ctx.end_transaction()
+    ctx.state.tracking.end(ctx)
+    ctx.state.monitors.end(ctx)
     ctx.replies = REPLIES_ON
     ctx.resp = 2
+    ctx.state.pubsub.closed(ctx)
+    ctx.set_own_gate(GATE_NO_TOUCH, False)
     ctx.name = b""
     ctx.is_eviction_exempt = False
     ctx.is_readonly = False
@@ -165,6 +170,7 @@ def hello(ctx: Session, argv: list[bytes]) -> Reply:
     if name is not None:
         ctx.name = name
     ctx.resp = version
+    update_subscriber_gate(ctx)
     return describe(ctx)
 
 

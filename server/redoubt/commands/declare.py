@@ -391,6 +391,7 @@ def _gates(row: Row) -> int:
     """Collect the conditions that this command must stop for."""
     flags = row.flags
     gates = gate.GATE_PAUSED | gate.GATE_ASKING | gate.GATE_PUSHES
+    gates |= gate.GATE_TRACKING | gate.GATE_NO_TOUCH
     if not flags & NO_AUTH:
         gates |= gate.GATE_AUTH | gate.GATE_ACL
     if not flags & UNQUEUED or row.name == "exec":
@@ -414,7 +415,7 @@ def _gates(row: Row) -> int:
     if not flags & SUBSCRIBED:
         gates |= gate.GATE_SUBSCRIBER
     if not flags & (SKIP_MONITOR | ADMIN):
-        gates |= gate.GATE_MONITOR
+        gates |= gate.MONITORED
     if not flags & STALE:
         gates |= gate.GATE_STALE
     return gates

@@ -28,7 +28,7 @@ from redoubt.commands.declare import (
     command,
 )
 from redoubt.resp.replies import NO_REPLY, NULL_ARRAY, OK, ErrorReply, Reply
-from redoubt.session import GATE_ACL, GATE_MULTI, GATE_REPLICA
+from redoubt.session import GATE_ACL, GATE_MULTI, GATE_REPLICA, GATE_TRACKING
 from redoubt.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -103,6 +103,8 @@ def _refusal(ctx: Session, row: Row, argv: list[bytes]) -> ErrorReply | None:
             )
     if gates & GATE_REPLICA:
         return READ_ONLY
+    if gates & GATE_TRACKING:
+        ctx.state.tracking.remember(ctx, row, argv)
     return None
 
 

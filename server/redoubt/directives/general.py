@@ -46,6 +46,11 @@ ROWS: Final[list[Directive]] = [
         "Microseconds from which on a command goes into the slow log; -1 for never.",
     ),
     Directive(
+        "tracking-table-max-keys",
+        Integer(0),
+        "Most keys that are remembered for clients that track what they read; 0 for no limit.",
+    ),
+    Directive(
         "notify-keyspace-events",
         EventLetters(),
         "Which events of keys are published (letters of Redis), by key (K) or by event (E).",

@@ -283,6 +283,9 @@ class Scripting(ScriptingHook):
                     return refusal
         elif flags & WRITE:
             run.has_written = True
+        caller = self.state.current
+        if caller is not None and caller.tracking is not None:
+            self.state.tracking.remember(caller, row, argv)
         if run.replicates & REPLICATE_REPLICAS:
             return self.state.dispatcher.call(session, row, argv)
         return self.call_unpropagated(session, row, argv)
