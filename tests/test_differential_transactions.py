@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 
 from redoubt.commands.declare import BLOCKING as BLOCKS
 from redoubt.commands.declare import ROWS
+from redoubt.resp.replies import OK
 from tests.differential.pair import Pair
 from tests.differential.transactions import BLOCKING, QUEUED, REFUSED, compare_transaction
 from tests.differential.vocabulary import KEYS, Call
@@ -23,6 +24,7 @@ from tests.redoubt.harness import ServerProcess, redis_process, server_process
 pytestmark = [
     pytest.mark.differential,
     pytest.mark.process,
+    pytest.mark.filterwarnings("ignore:Generating overly large repr"),
     pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs a redis-server to compare with"),
 ]
 CALLS = st.one_of(*QUEUED.values())
@@ -33,7 +35,8 @@ COMPARED_ELSEWHERE = {"xread", "xreadgroup", "wait"}
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[tuple[ServerProcess, ServerProcess]]:
-    with redis_process() as judge, server_process() as ours:
+    words = ("--enable-debug-command", "yes")
+    with redis_process(*words) as judge, server_process(*words) as ours:
         yield judge, ours
 
 
@@ -129,7 +132,7 @@ def test_keys_that_had_expired_when_they_were_watched_may_go(
 ) -> None:
     pair, other = Pair(*servers), Pair(*servers)
     for connection in (pair.judge, pair.ours):
-        connection.ask("DEBUG", "SET-ACTIVE-EXPIRE", 0)
+        assert connection.ask("DEBUG", "SET-ACTIVE-EXPIRE", 0) == OK
     for after in ("PING", "GET k", "DEL k", "FLUSHALL", "SET k new", "RPUSH k new", "SWAPDB 0 1"):
         pair.reset()
         other.compare("SET", "k", "v", "PX", 1)
@@ -138,7 +141,7 @@ def test_keys_that_had_expired_when_they_were_watched_may_go(
         other.compare(*after.split())
         compare_transaction(pair, [[b"PING"]])
     for connection in (pair.judge, pair.ours):
-        connection.ask("DEBUG", "SET-ACTIVE-EXPIRE", 1)
+        assert connection.ask("DEBUG", "SET-ACTIVE-EXPIRE", 1) == OK
     pair.close()
     other.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from redoubt import metrics
+from redoubt.cluster.routing import HELD_WRITES
 from redoubt.resp.replies import ErrorReply, Reply, SimpleString
 from tests.redoubt.cluster.peers import Stage
 from tests.redoubt.harness import Client, Harness
@@ -209,3 +210,71 @@ def test_the_figures_of_the_cluster_are_scraped() -> None:
     )
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     assert sorted(lines) == ["redis_cluster_size 2", "redis_cluster_state 1", "redoubt_cluster_slots 8192"]
+
+
+def test_a_transaction_is_routed_when_it_is_queued_and_as_a_whole_at_exec() -> None:
+    client = node(HALF)
+    crossing = ErrorReply(b"CROSSSLOT Keys in request don't hash to the same slot")
+    client.ask("MULTI")
+    assert client.ask("GET", "foo") == ErrorReply(b"MOVED 12182 10.0.0.2:6379")
+    assert client.ask("EXEC") == ErrorReply(b"EXECABORT Transaction discarded because of previous errors.")
+    client.ask("MULTI")
+    assert client.ask("SET", "bar", "1") == client.ask("SET", "hello", "1") == SimpleString(b"QUEUED")
+    assert client.ask("EXEC") == crossing
+    assert client.ask("EXEC") == ErrorReply(b"ERR EXEC without MULTI")
+    client.ask("MULTI")
+    client.ask("SET", "{bar}1", "1")
+    client.ask("GET", "{bar}1")
+    assert client.ask("EXEC") == [SimpleString(b"OK"), b"1"]
+
+
+def test_a_transaction_whose_slot_has_left_is_moved_at_exec() -> None:
+    stage = Stage(HALF)
+    stage.talk(300)
+    client, other = stage.connect(), stage.connect()
+    client.ask("MULTI")
+    client.ask("SET", "bar", "1")
+    assert other.ask("CLUSTER", "SETSLOT", 5061, "NODE", OTHER) == SimpleString(b"OK")
+    assert client.ask("EXEC") == ErrorReply(b"MOVED 5061 10.0.0.2:6379")
+    assert client.ask("EXEC") == ErrorReply(b"ERR EXEC without MULTI")
+
+
+def test_a_transaction_on_a_leaving_slot_runs_if_all_its_keys_are_still_here() -> None:
+    stage = Stage(HALF)
+    stage.talk(300)
+    client, other = stage.connect(), stage.connect()
+    client.ask("SET", "{bar}1", "here")
+    client.ask("MULTI")
+    client.ask("GET", "{bar}1")
+    client.ask("SET", "{bar}2", "new")
+    other.ask("CLUSTER", "SETSLOT", 5061, "MIGRATING", OTHER)
+    assert client.ask("EXEC") == ErrorReply(b"TRYAGAIN Multiple keys request during rehashing of slot")
+    client.ask("MULTI")
+    client.ask("GET", "{bar}1")
+    assert client.ask("EXEC") == [b"here"]
+
+
+def test_asking_counts_for_a_whole_transaction() -> None:
+    stage = Stage(HALF)
+    stage.talk(300)
+    client = stage.connect()
+    client.ask("CLUSTER", "SETSLOT", 12182, "IMPORTING", OTHER)
+    client.ask("ASKING")
+    client.ask("MULTI")
+    assert client.ask("SET", "foo", "1") == SimpleString(b"QUEUED")
+    assert client.ask("GET", "foo") == SimpleString(b"QUEUED")
+    assert client.ask("EXEC") == [SimpleString(b"OK"), b"1"]
+    assert client.ask("GET", "foo") == ErrorReply(b"MOVED 12182 10.0.0.2:6379")
+
+
+def test_a_transaction_waits_while_its_slot_changes_its_owner() -> None:
+    stage = Stage(HALF)
+    stage.talk(300)
+    client = stage.connect()
+    client.ask("MULTI")
+    client.ask("SET", "bar", "1")
+    stage.cluster.routing.hold(1 << 5061, HELD_WRITES)
+    assert client.send(b"EXEC\r\n") == b""
+    stage.cluster.routing.release(1 << 5061)
+    stage.turn()
+    assert client.replies() == [[SimpleString(b"OK")]]
