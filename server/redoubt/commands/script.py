@@ -40,8 +40,8 @@ CALLS: Final = NOSCRIPT | SKIP_MONITOR | NO_MANDATORY_KEYS | STALE | NEEDS_ROLE
 TO_ALL_NODES: Final = ("request_policy:all_nodes", "response_policy:all_succeeded")
 
 
-@command("EVAL", "script numkeys [key [key ...]] [arg [arg ...]]", group=SCRIPTING, flags=CALLS | MAY_REPLICATE,
-         use=RW | ACCESS | UPDATE, since="2.6.0", complexity="Depends on the script that is executed.",
+@command("EVAL", "script numkeys [key [key ...]] [arg [arg ...]]", group=SCRIPTING,
+         flags=CALLS | MAY_REPLICATE, use=RW | ACCESS | UPDATE, since="2.6.0", complexity="Depends on the script that is executed.",
          summary="Run a Lua script.")  # fmt: skip
 def eval_script(ctx: Session, argv: list[bytes]) -> Reply:
     return run_text(ctx, argv, False)
@@ -62,8 +62,9 @@ def eval_sha(ctx: Session, argv: list[bytes]) -> Reply:
     return run_known(ctx, argv, False)
 
 
-@command("EVALSHA_RO", "sha1 numkeys [key [key ...]] [arg [arg ...]]", group=SCRIPTING, flags=CALLS | READONLY,
-         use=RO | ACCESS, since="7.0.0", complexity="Depends on the script that is executed.",
+@command("EVALSHA_RO", "sha1 numkeys [key [key ...]] [arg [arg ...]]", group=SCRIPTING,
+         flags=CALLS | READONLY, use=RO | ACCESS, since="7.0.0",
+         complexity="Depends on the script that is executed.",
          summary="Run a Lua script that the server knows and that writes nothing.")  # fmt: skip
 def eval_sha_read_only(ctx: Session, argv: list[bytes]) -> Reply:
     return run_known(ctx, argv, True)
@@ -122,8 +123,8 @@ def script_kill(ctx: Session, argv: list[bytes]) -> Reply:
     return scripting_of(ctx.state).kill(True) or OK
 
 
-@command("SCRIPT DEBUG", "<YES | SYNC | NO>", group=SCRIPTING, flags=NOSCRIPT, since="3.2.0", complexity="O(1)",
-         summary="Set the debug mode; there is no debugger.")  # fmt: skip
+@command("SCRIPT DEBUG", "<YES | SYNC | NO>", group=SCRIPTING, flags=NOSCRIPT, since="3.2.0",
+         complexity="O(1)", summary="Set the debug mode; there is no debugger.")  # fmt: skip
 def script_debug(ctx: Session, argv: list[bytes]) -> Reply:
     if argv[2].lower() not in (b"yes", b"sync", b"no"):
         raise CommandError(b"ERR Use SCRIPT DEBUG YES/SYNC/NO")

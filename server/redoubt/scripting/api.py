@@ -204,7 +204,7 @@ class RedisFunctions:
         if isinstance(level, bool) or not isinstance(level, (int, float)):
             raise fail(b"ERR First argument must be a number (log level).")
         if not 0 <= level < len(LOG_LEVELS):
-            raise fail(b"ERR Invalid log level.")
+            raise fail(b"ERR Invalid debug level.")
         texts = [word for word in words[1:] if isinstance(word, bytes)]
         log.log(LOG_LEVELS[int(level)], "%s", b" ".join(texts).decode("utf-8", "backslashreplace"))
 

@@ -1,4 +1,4 @@
-"""Arguments of library functions that Python offers to scripts: numbers and strings as Lua's C API takes them.
+"""Arguments of functions that Python offers to scripts: numbers and strings as Lua's C API takes them.
 
 A number stands for a string and a numeric string for a number. What does not fit raises in the script the
 text that Lua's own libraries have, behind the script's name and line.
@@ -45,7 +45,7 @@ class Arguments:
 
 
 def number_of(text: bytes) -> float | None:
-    """Read a numeric string as Lua does: decimal or hexadecimal, with white space around; None: it is none."""
+    """Read a numeric string as Lua does: decimal or hexadecimal, white space around; None: it is none."""
     stripped = text.strip()
     try:
         if b"x" in stripped or b"X" in stripped:

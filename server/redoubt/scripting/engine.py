@@ -378,7 +378,7 @@ class Scripting(ScriptingHook):
         if running is not None and running.is_full():
             return OUT_OF_MEMORY
         if run is None:
-            if 0 <= self.loading_since_ms and now_ms - self.loading_since_ms > LOAD_TIMEOUT_MS:
+            if self.loading_since_ms >= 0 and now_ms - self.loading_since_ms > LOAD_TIMEOUT_MS:
                 return b"ERR FUNCTION LOAD timeout"
             return None
         threshold_ms = self.state.config.busy_reply_threshold

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import lupa.lua51 as lupa
 
+from redoubt.resp.doubles import double_text
 from redoubt.resp.replies import (
     BigNumber,
     Boolean,
@@ -30,8 +31,7 @@ from redoubt.resp.replies import (
     SimpleString,
     Verbatim,
 )
-from redoubt.resp.doubles import double_text
-from redoubt.scripting import lua_json, lua_msgpack, lua_struct, sandbox
+from redoubt.scripting import lua_json, lua_msgpack, lua_results, lua_struct, sandbox
 from redoubt.scripting.arguments import Arguments
 from redoubt.scripting.bits import BitFunctions
 from redoubt.scripting.random48 import Random48
@@ -96,7 +96,7 @@ class Interpreter:
             }),
             b"pack_double": lua_msgpack.pack_double, b"pack_integer": lua_msgpack.pack_integer,
             b"unpack_number": lua_msgpack.unpack_number,
-            b"cjson": lua_json.SOURCE, b"cmsgpack": lua_msgpack.SOURCE,
+            b"results": lua_results.SOURCE, b"cjson": lua_json.SOURCE, b"cmsgpack": lua_msgpack.SOURCE,
         })  # fmt: skip
         entry: Any = self.runtime.execute(
             sandbox.SOURCE, host, table_from(redis_table), is_library_engine, sandbox.HOOK_INSTRUCTIONS,
@@ -131,7 +131,7 @@ class Interpreter:
         return LuaRaise()
 
     def fail_at_caller(self, text: bytes) -> LuaRaise:
-        """Return the exception that raises a text behind the script's name and line, as Lua's libraries do."""
+        """Return the exception that raises a text behind script and line, as Lua's libraries do."""
         self.pending = self._where() + text
         return LuaRaise()
 
@@ -285,7 +285,7 @@ class Interpreter:
             items = [self.to_lua(item, resp) for item in reply.items]
             if resp == 2 or isinstance(reply, Push):
                 return self.table_from(items)
-            members = self.table_from({item: True for item in items})
+            members = self.table_from(dict.fromkeys(items, True))
             return self.table_from({b"set": members})
         if isinstance(reply, Boolean):
             return reply.value if resp == 3 else int(reply.value)

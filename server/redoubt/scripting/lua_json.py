@@ -15,7 +15,8 @@ SOURCE: Final = rb"""
 local tools, lua, string, math, concat, next, getmetatable, host = ...
 local type, tostring, tonumber, select = lua.type, lua.tostring, lua.tonumber, lua.select
 local raise, null = tools.raise, tools.null
-local format, gsub, find, sub, byte, char = string.format, string.gsub, string.find, string.sub, string.byte, string.char
+local format, gsub, find, sub = string.format, string.gsub, string.find, string.sub
+local byte, char = string.byte, string.char
 local floor, huge = math.floor, math.huge
 
 local encode_max_depth, decode_max_depth = 1000, 1000
@@ -72,7 +73,7 @@ end
 local append
 
 local function append_table(t, out, n, depth)
-  if depth > encode_max_depth then raise("Cannot serialise, excessive depth (" .. depth .. ")") end
+  if depth > encode_max_depth then raise("Cannot serialise, excessive nesting (" .. depth .. ")") end
   local length = array_length(t)
   if length > 0 then
     n = n + 1
@@ -142,7 +143,8 @@ end
 
 local spellings = {["{"] = "T_OBJ_BEGIN", ["}"] = "T_OBJ_END", ["["] = "T_ARR_BEGIN", ["]"] = "T_ARR_END",
                    [","] = "T_COMMA", [":"] = "T_COLON"}
-local literals = {t = {"true", "T_BOOLEAN", true}, f = {"false", "T_BOOLEAN", false}, n = {"null", "T_NULL", null}}
+local literals = {t = {"true", "T_BOOLEAN", true}, f = {"false", "T_BOOLEAN", false},
+                  n = {"null", "T_NULL", null}}
 local unescaped = {['"'] = '"', ["\\"] = "\\", ["/"] = "/", b = "\b", f = "\f", n = "\n", r = "\r", t = "\t"}
 
 local function utf8(code)
@@ -229,7 +231,7 @@ local function token(text, at)
   end
   local spelling = spellings[letter]
   if spelling then return spelling, nil, at + 1, at end
-  if find(letter, "[%d%-]") then return number_token(text, at) end
+  if find(letter, "[%d%-+]") then return number_token(text, at) end
   local literal = literals[letter]
   if literal and sub(text, at, at + #literal[1] - 1) == literal[1] then
     return literal[2], literal[3], at + #literal[1], at

@@ -35,7 +35,8 @@ class Option:
 class Format:
     """Reads a format letter by letter; the padding depends on the offset, which the caller keeps."""
 
-    def __init__(self, text: bytes, arguments: Arguments) -> None:
+    def __init__(self, text: bytes, arguments: Arguments, name: bytes) -> None:
+        self.name = name  # of the function, for errors
         self.text = text.decode("latin-1")
         self.at = 0
         self.arguments = arguments
@@ -71,7 +72,10 @@ class Format:
                         b"integral size %d is larger than limit of %d" % (size, INTEGER_BYTES_MAX)
                     )
             if size < 0:
-                raise self.arguments.fail(b"invalid format option '%s'" % letter.encode("latin-1"))
+                raise self.arguments.fail(
+                    b"bad argument #1 to '%s' (invalid format option '%s')"
+                    % (self.name, letter.encode("latin-1"))
+                )
             return Option(letter, size, self.padding(letter, size, offset), self.is_little)
         return None
 
@@ -106,9 +110,10 @@ class StructFunctions:
     def pack(self, *words: Any) -> Any:
         """Pack values into a string."""
         arguments = self.arguments
-        form = Format(arguments.text(words, 0, b"pack"), arguments)
+        form = Format(arguments.text(words, 0, b"pack"), arguments, b"pack")
         out = b""
         at = 1
+        words = (*words, None)  # as Redis's marks the end of the arguments
         while (option := form.next(len(out))) is not None:
             out += bytes(option.padding)
             if option.letter == "x":
@@ -128,7 +133,7 @@ class StructFunctions:
                 return text + b"\0"
             size = option.size or len(text)
             if len(text) < size:
-                raise arguments.fail(b"bad argument #%d to 'pack' (string too short)" % (at + 1))
+                raise arguments.fail(b"bad argument #%d to 'pack' (string too short)" % (at + 2))
             return text[:size]
         number = arguments.number(words, at, b"pack")
         if letter in "fd":
@@ -139,9 +144,9 @@ class StructFunctions:
         return (whole & mask).to_bytes(option.size, "little" if order == "little" else "big")
 
     def unpack(self, *words: Any) -> Any:
-        """Unpack a string, from the place that the third argument says; return the values and the next place."""
+        """Unpack a string from the place in the third argument; return the values and the next place."""
         arguments = self.arguments
-        form = Format(arguments.text(words, 0, b"unpack"), arguments)
+        form = Format(arguments.text(words, 0, b"unpack"), arguments, b"unpack")
         data = arguments.text(words, 1, b"unpack")
         offset = (
             int(arguments.number(words, 2, b"unpack")) - 1 if len(words) > 2 and words[2] is not None else 0
@@ -182,13 +187,13 @@ class StructFunctions:
 
     def size(self, *words: Any) -> Any:
         """Return how many bytes a format takes."""
-        form = Format(self.arguments.text(words, 0, b"size"), self.arguments)
+        form = Format(self.arguments.text(words, 0, b"size"), self.arguments, b"size")
         offset = 0
         while (option := form.next(offset)) is not None:
             if option.letter == "s":
-                raise self.arguments.fail(b"bad argument #1 to 'size' (variable-size format in struct.size)")
+                raise self.arguments.fail(b"bad argument #1 to 'size' (option 's' has no fixed size)")
             if option.letter == "c" and option.size == 0:
-                raise self.arguments.fail(b"bad argument #1 to 'size' (variable-length format)")
+                raise self.arguments.fail(b"bad argument #1 to 'size' (option 'c0' has no fixed size)")
             offset += option.padding + option.size
         return offset
 

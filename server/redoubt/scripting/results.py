@@ -21,7 +21,7 @@ from redoubt.resp.replies import (
     SimpleString,
     Verbatim,
 )
-from redoubt.scripting import sandbox
+from redoubt.scripting import lua_results
 
 INTEGER_MIN: Final = -(2**63)
 INTEGER_MAX: Final = 2**63 - 1
@@ -53,7 +53,7 @@ def truth(value: bool, resp: int) -> Reply:
 
 
 class FlatResult:
-    """Reads one value after the other from the flat form; see `redoubt.scripting.sandbox`."""
+    """Reads one value after the other from the flat form; see `redoubt.scripting.lua_results`."""
 
     def __init__(self, items: list[Any], at: int, resp: int) -> None:
         self.items = items
@@ -71,38 +71,38 @@ class FlatResult:
         item = self.take()
         if isinstance(item, bytes):
             return item
-        if item == sandbox.TAG_ARRAY:
+        if item == lua_results.TAG_ARRAY:
             return [self.next() for _ in range(self.take())]
-        if item == sandbox.TAG_NUMBER:
+        if item == lua_results.TAG_NUMBER:
             return truncated(self.take())
-        if item == sandbox.TAG_TRUE:
+        if item == lua_results.TAG_TRUE:
             return truth(True, self.resp)
-        if item == sandbox.TAG_FALSE:
+        if item == lua_results.TAG_FALSE:
             return truth(False, self.resp)
-        if item == sandbox.TAG_NIL:
+        if item == lua_results.TAG_NIL:
             return None
         return self.next_rare(int(item))
 
     def next_rare(self, tag: int) -> Reply:
         """Take a value of which the tag has been read: the tables with a meaning."""
-        if tag == sandbox.TAG_ERROR:
+        if tag == lua_results.TAG_ERROR:
             return ErrorReply(self.take())
-        if tag == sandbox.TAG_STATUS:
+        if tag == lua_results.TAG_STATUS:
             return SimpleString(one_line(self.take()))
-        if tag == sandbox.TAG_DOUBLE:
+        if tag == lua_results.TAG_DOUBLE:
             return Double(float(self.take()))
-        if tag == sandbox.TAG_BIG_NUMBER:
+        if tag == lua_results.TAG_BIG_NUMBER:
             return big_number(self.take())
-        if tag == sandbox.TAG_VERBATIM:
+        if tag == lua_results.TAG_VERBATIM:
             form = self.take()
             return Verbatim(self.take(), form)
-        if tag == sandbox.TAG_MAP:
+        if tag == lua_results.TAG_MAP:
             pairs: list[tuple[Reply, Reply]] = []
             for _ in range(self.take()):
                 key = self.next()
                 pairs.append((key, self.next()))
             return MapReply(pairs)
-        if tag == sandbox.TAG_SET:
+        if tag == lua_results.TAG_SET:
             return SetReply([self.next() for _ in range(self.take())])
         return TOO_DEEP
 
@@ -114,7 +114,4 @@ def one_line(text: bytes) -> bytes:
 
 def big_number(text: bytes) -> Reply:
     """Return a big number; one that is none goes out as the text that it is."""
-    try:
-        return BigNumber(int(text))
-    except ValueError:
-        return text
+    return BigNumber(int(text)) if text.removeprefix(b"-").isdigit() else one_line(text)

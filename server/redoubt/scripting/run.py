@@ -73,6 +73,8 @@ def parse_shebang(body: bytes) -> tuple[int, bytes]:
         raise CommandError(b"ERR Unexpected engine in script shebang: %s" % parts[0])
     flags = 0
     for part in parts[1:]:
+        if not part:
+            continue
         if not part.startswith(b"flags="):
             raise CommandError(b"ERR Unknown lua shebang option: %s" % part)
         for name in part[6:].split(b","):

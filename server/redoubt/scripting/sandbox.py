@@ -14,7 +14,7 @@ which every chunk of a script runs and which holds what Redis's scripts see:
   instructions, so none escapes the time limit.
 
 The functions at the end are what `redoubt.scripting.interpreter` calls. A result goes to Python flat: a kind,
-then either one value or the values in prefix order with a tag before each that is not a string.
+then either one value or many in the form of `redoubt.scripting.lua_results`.
 
 Source: the Lua 5.1 manual; Redis `src/script_lua.c` for names and texts; behaviour compared with 7.0.15.
 """
@@ -35,20 +35,6 @@ KIND_ERROR: Final = 0
 KIND_SCALAR: Final = 1
 KIND_FLAT: Final = 2
 KIND_LONG: Final = 3
-# Tags of a flat result.
-TAG_NUMBER: Final = 1
-TAG_TRUE: Final = 2
-TAG_FALSE: Final = 3
-TAG_NIL: Final = 4
-TAG_ARRAY: Final = 5
-TAG_ERROR: Final = 6
-TAG_STATUS: Final = 7
-TAG_DOUBLE: Final = 8
-TAG_BIG_NUMBER: Final = 9
-TAG_VERBATIM: Final = 10
-TAG_MAP: Final = 11
-TAG_SET: Final = 12
-TAG_TOO_DEEP: Final = 13
 
 SOURCE: Final = rb"""
 local host, redis_table, is_library_engine, hook_instructions, nesting_max, chunk_values = ...
@@ -223,11 +209,8 @@ function lib.setmetatable(...)
     raise("bad argument #2 to 'setmetatable' (nil or table expected)")
   end
   if real_of[t] then error(READ_ONLY, 0) end
-  local present = raw_getmetatable(t)
-  if type(present) == "table" and raw_get(present, "__metatable") ~= nil then
-    raise("cannot change a protected metatable")
-  end
-  return raw_setmetatable(t, metatable)
+  if not raw_pcall(raw_setmetatable, t, metatable) then raise("cannot change a protected metatable") end
+  return t
 end
 
 local string_metatable
@@ -267,7 +250,9 @@ end
 
 function lib.loadstring(...)
   local code, name = ...
-  if type(code) ~= "string" and type(code) ~= "number" then refuse_argument(1, "loadstring", "string", ...) end
+  if type(code) ~= "string" and type(code) ~= "number" then
+    refuse_argument(1, "loadstring", "string", ...)
+  end
   code = tostring(code)
   if name == nil then name = code end
   if byte(code) == 27 then
@@ -292,7 +277,8 @@ end
 
 function lib.collectgarbage(option, argument)
   -- How the collector works is not a script's business: it would stay so for all that follow.
-  if option == "stop" or option == "restart" or option == "setpause" or option == "setstepmul" then return 0 end
+  local is_setting = option == "stop" or option == "restart" or option == "setpause" or option == "setstepmul"
+  if is_setting then return 0 end
   if option == nil then return raw_collect() end
   return raw_collect(option, argument)
 end
@@ -323,8 +309,8 @@ local string_lib = copied(string,
   "byte char dump find format gfind gmatch gsub len lower match rep reverse sub upper")
 local table_lib = copied(table, "concat foreach foreachi getn maxn remove setn sort")
 table_lib.insert = lib.insert
-local math_lib = copied(math, "abs acos asin atan atan2 ceil cos cosh deg exp floor fmod frexp huge ldexp log "
-  .. "log10 max min mod modf pi pow rad sin sinh sqrt tan tanh")
+local math_lib = copied(math, "abs acos asin atan atan2 ceil cos cosh deg exp floor fmod frexp huge ldexp "
+  .. "log log10 max min mod modf pi pow rad sin sinh sqrt tan tanh")
 math_lib.random, math_lib.randomseed = as_function(host.random), as_function(host.randomseed)
 local coroutine_lib = {
   running = coroutine.running, status = coroutine.status, yield = raw_yield,
@@ -341,7 +327,7 @@ local coroutine_lib = {
 
 local null = newproxy(false)
 local tools = {
-  raise = raise, null = null, is_protected = function(t) return real_of[t] ~= nil end, as_function = as_function,
+  raise = raise, null = null, real_of = real_of, as_function = as_function,
 }
 
 local redis_lib = {}
@@ -404,93 +390,8 @@ sethook(on_count, "", hook_instructions)
 
 -- What Python calls.
 
+local flatten = raw_load(host.results, "=redoubt")(tools, nesting_max, type, raw_get, raw_next)
 local tail
-
-local function flatten(value, out, n, depth)
-  local kind = type(value)
-  if kind == "string" then
-    out[n] = value
-    return n + 1
-  elseif kind == "number" then
-    out[n], out[n + 1] = 1, value
-    return n + 2
-  elseif kind == "boolean" then
-    out[n] = value and 2 or 3
-    return n + 1
-  elseif kind ~= "table" then
-    out[n] = 4
-    return n + 1
-  end
-  if depth > nesting_max then
-    out[n] = 13
-    return n + 1
-  end
-  value = real_of[value] or value
-  local field = raw_get(value, "err")
-  if type(field) == "string" then
-    out[n], out[n + 1] = 6, field
-    return n + 2
-  end
-  field = raw_get(value, "ok")
-  if type(field) == "string" then
-    out[n], out[n + 1] = 7, field
-    return n + 2
-  end
-  field = raw_get(value, "double")
-  if type(field) == "number" then
-    out[n], out[n + 1] = 8, field
-    return n + 2
-  end
-  field = raw_get(value, "big_number")
-  if type(field) == "string" then
-    out[n], out[n + 1] = 9, field
-    return n + 2
-  end
-  field = raw_get(value, "verbatim_string")
-  if type(field) == "table" then
-    local form, text = raw_get(field, "format"), raw_get(field, "string")
-    if type(form) == "string" and type(text) == "string" then
-      out[n], out[n + 1], out[n + 2] = 10, form, text
-      return n + 3
-    end
-  end
-  field = raw_get(value, "map")
-  if type(field) == "table" then
-    local place, count = n + 1, 0
-    out[n] = 11
-    n = n + 2
-    for k, v in raw_next, field do
-      n = flatten(k, out, n, depth + 1)
-      n = flatten(v, out, n, depth + 1)
-      count = count + 1
-    end
-    out[place] = count
-    return n
-  end
-  field = raw_get(value, "set")
-  if type(field) == "table" then
-    local place, count = n + 1, 0
-    out[n] = 12
-    n = n + 2
-    for k in raw_next, field do
-      n = flatten(k, out, n, depth + 1)
-      count = count + 1
-    end
-    out[place] = count
-    return n
-  end
-  local place, count = n + 1, 0
-  out[n] = 5
-  n = n + 2
-  while true do
-    local item = raw_get(value, count + 1)
-    if item == nil then break end
-    count = count + 1
-    n = flatten(item, out, n, depth + 1)
-  end
-  out[place] = count
-  return n
-end
 
 local function text_of(value)
   if type(value) == "string" or type(value) == "number" then return tostring(value) end
@@ -524,7 +425,7 @@ local function finish_safely(ok, value)
   local function all(done, ...)
     if done then return ... end
     killed = nil
-    return 0, "ERR unknown error", nil, nil, false
+    return 0, nil, text_of((...)) or "execution failure", nil, false
   end
   return all(raw_pcall(finish, ok, value))
 end
