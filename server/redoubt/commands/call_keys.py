@@ -10,8 +10,13 @@ wanted, `declare.keys_of` is faster.
 
 from __future__ import annotations
 
+from typing import Final
+
 from redoubt.commands.declare import Row
 from redoubt.commands.keyspecs import ACCESS, NOT_KEY, OW, RO, RW, UPDATE, VARIABLE_FLAGS
+
+# What of a BITFIELD changes nothing, with its number of words.
+_READING_OPERATIONS: Final = {b"GET": 3, b"OVERFLOW": 2}
 
 
 class UsedKey:
@@ -48,14 +53,20 @@ def used_keys(row: Row, argv: list[bytes]) -> list[UsedKey] | None:
 
 def _use_of_call(row: Row, argv: list[bytes]) -> int:
     """Say what this call of a command whose use varies does with its key."""
-    words = [word.upper() for word in argv[2:]]
     if row.name == "set":
-        return RW | ACCESS | UPDATE if b"GET" in words[1:] else OW | UPDATE
-    if row.name == "bitfield" and _reads_only(words):
+        gets = any(word.upper() == b"GET" for word in argv[3:])
+        return RW | ACCESS | UPDATE if gets else OW | UPDATE
+    if row.name == "bitfield" and _reads_only(argv):
         return RO | ACCESS
     return RW | ACCESS | UPDATE
 
 
-def _reads_only(words: list[bytes]) -> bool:
-    """Say whether the operations of a BITFIELD are all GET."""
-    return not any(word in (b"SET", b"INCRBY") for word in words)
+def _reads_only(argv: list[bytes]) -> bool:
+    """Say whether the operations of a BITFIELD are all GET; one that is malformed counts as a write."""
+    at = 2
+    while at < len(argv):
+        length = _READING_OPERATIONS.get(argv[at].upper(), 0)
+        if not length or at + length > len(argv):
+            return False
+        at += length
+    return True
