@@ -112,14 +112,19 @@ def function_delete(ctx: Session, argv: list[bytes]) -> Reply:
          summary="Remove all libraries.")  # fmt: skip
 def function_flush(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 3:
-        raise CommandError(
-            b"ERR unknown subcommand or wrong number of arguments for 'flush'. Try FUNCTION HELP."
-        )
+        raise wrong_subcommand(argv)
     if len(argv) == 3 and argv[2].lower() not in (b"sync", b"async"):
         raise CommandError(b"ERR FUNCTION FLUSH only supports SYNC|ASYNC option")
     scripting_of(ctx.state).libraries.flush()
     ctx.db.changes += 1
     return OK
+
+
+def wrong_subcommand(argv: list[bytes]) -> CommandError:
+    """Make the error for too many words."""
+    return CommandError(
+        b"ERR unknown subcommand or wrong number of arguments for '%s'. Try FUNCTION HELP." % argv[1][:128]
+    )
 
 
 @command("FUNCTION DUMP", group=SCRIPTING, flags=NOSCRIPT, since="7.0.0",
@@ -134,9 +139,7 @@ def function_dump(ctx: Session, argv: list[bytes]) -> Reply:
          tips=TO_ALL_SHARDS, summary="Add the libraries of a payload.")  # fmt: skip
 def function_restore(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 4:
-        raise CommandError(
-            b"ERR unknown subcommand or wrong number of arguments for 'restore'. Try FUNCTION HELP."
-        )
+        raise wrong_subcommand(argv)
     policy = argv[3].lower() if len(argv) == 4 else b"append"
     if policy not in (b"append", b"replace", b"flush"):
         raise CommandError(

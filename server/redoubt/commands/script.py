@@ -41,8 +41,8 @@ TO_ALL_NODES: Final = ("request_policy:all_nodes", "response_policy:all_succeede
 
 
 @command("EVAL", "script numkeys [key [key ...]] [arg [arg ...]]", group=SCRIPTING,
-         flags=CALLS | MAY_REPLICATE, use=RW | ACCESS | UPDATE, since="2.6.0", complexity="Depends on the script that is executed.",
-         summary="Run a Lua script.")  # fmt: skip
+         flags=CALLS | MAY_REPLICATE, use=RW | ACCESS | UPDATE, since="2.6.0",
+         complexity="Depends on the script that is executed.", summary="Run a Lua script.")  # fmt: skip
 def eval_script(ctx: Session, argv: list[bytes]) -> Reply:
     return run_text(ctx, argv, False)
 

@@ -22,6 +22,7 @@ from redoubt.access import check
 from redoubt.access.denials import IN_SCRIPT
 from redoubt.admission import DISK, MASTER_DOWN, NO_REPLICAS, OOM, READ_ONLY
 from redoubt.commands.declare import DENYOOM, NOSCRIPT, STALE, TABLE, WRITE, Row, find, keys_of
+from redoubt.data.text import parse_integer
 from redoubt.hooks import ScriptingHook
 from redoubt.resp.replies import CommandError, ErrorReply, Reply
 from redoubt.resp.requests import RequestParser
@@ -429,12 +430,8 @@ def scripting_of(state: ServerState) -> Scripting:
 
 def key_count_of(argv: list[bytes], text: bytes) -> int:
     """Return the number of keys of EVAL or FCALL; raises CommandError. text: for what is no number."""
-    word = argv[2]
-    try:
-        count = int(word) if word.lstrip(b"-").isdigit() else None
-    except ValueError:
-        count = None
-    if count is None or not -(2**63) <= count < 2**63:
+    count = parse_integer(argv[2])
+    if count is None:
         raise CommandError(text)
     if count > len(argv) - 3:
         raise CommandError(b"ERR Number of keys can't be greater than number of args")

@@ -213,17 +213,18 @@ def named_registration(table: Any) -> Function | bytes:
     callback: Any = None
     flags = 0
     for key, value in table.items():
-        if not isinstance(key, bytes):
+        word = text_or_none(key)
+        if word is None:
             return b"named argument key given to redis.register_function is not a string"
-        word = key.lower()
+        word = word.lower()
         if word == b"function_name":
-            if not isinstance(value, bytes):
+            name = text_or_none(value)
+            if name is None:
                 return b"function_name argument given to redis.register_function must be a string"
-            name = value
         elif word == b"description":
-            if not isinstance(value, bytes):
+            description = text_or_none(value)
+            if description is None:
                 return b"description argument given to redis.register_function must be a string"
-            description = value
         elif word == b"callback":
             if not is_function(value):
                 return b"callback argument given to redis.register_function must be a function"
@@ -248,10 +249,9 @@ def named_registration(table: Any) -> Function | bytes:
 
 def positional_registration(words: tuple[Any, ...]) -> Function | bytes:
     """Read `redis.register_function(name, callback)`."""
-    name, callback = words
-    if isinstance(name, (int, float)) and not isinstance(name, bool):
-        name = b"%.14g" % name
-    if not isinstance(name, bytes):
+    name = text_or_none(words[0])
+    callback = words[1]
+    if name is None:
         return b"first argument to redis.register_function must be a string"
     if not is_function(callback):
         return b"second argument to redis.register_function must be a function"
@@ -259,8 +259,16 @@ def positional_registration(words: tuple[Any, ...]) -> Function | bytes:
 
 
 def is_function(value: Any) -> bool:
-    """Say whether a value is a function of Lua; functions of ours, which come unwrapped, are none."""
-    return bool(lupa.lua_type(value) == "function")
+    """Say whether a value is a function of Lua, or one of ours (redis.log), which comes unwrapped."""
+    kind = lupa.lua_type(value)
+    return bool(kind == "function" or (kind is None and callable(value)))
+
+
+def text_or_none(value: Any) -> bytes | None:
+    """Return a string, or a number as one; None for anything else."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return b"%.14g" % value
+    return value if isinstance(value, bytes) else None
 
 
 def read_flags(table: Any) -> int | None:
