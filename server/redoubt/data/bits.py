@@ -31,7 +31,8 @@ def count(value: Text, first: int, last: int) -> int:
     past_byte = (last >> 3) + 1
     for at in range(first >> 3, past_byte, PIECE_BYTES):
         piece = text_slice(value, at, min(at + PIECE_BYTES, past_byte))
-        total += int.from_bytes(piece, "little").bit_count()
+        if piece != _ZEROS:  # most of a sparse bitmap
+            total += int.from_bytes(piece, "little").bit_count()
     before = text_slice(value, first >> 3, (first >> 3) + 1)[0] >> (8 - (first & 7))
     behind = text_slice(value, last >> 3, past_byte)[0] & ((1 << (7 - (last & 7))) - 1)
     return total - before.bit_count() - behind.bit_count()

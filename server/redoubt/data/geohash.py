@@ -112,9 +112,11 @@ def score_of(point: Point) -> int:
 def point_of(score: float) -> Point:
     """Return the point that a score stands for: the middle of its smallest cell."""
     bits = int(score) & _WORD if -(2.0**63) <= score < 2.0**63 else 1 << 63
-    cell = Cell(even_bits(bits >> 1), even_bits(bits), STEPS_MAX)
-    longitude = (cell.west() + cell.east()) / 2
-    latitude = (cell.south() + cell.north()) / 2
+    column = even_bits(bits >> 1)
+    row = even_bits(bits)
+    # The middle between two edges, with Redis's rounding.
+    longitude = (_edge(column, STEPS_MAX, LONGITUDE_MAX) + _edge(column + 1, STEPS_MAX, LONGITUDE_MAX)) / 2
+    latitude = (_edge(row, STEPS_MAX, LATITUDE_MAX) + _edge(row + 1, STEPS_MAX, LATITUDE_MAX)) / 2
     return (
         min(max(longitude, -LONGITUDE_MAX), LONGITUDE_MAX),
         min(max(latitude, -LATITUDE_MAX), LATITUDE_MAX),

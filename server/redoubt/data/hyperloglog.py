@@ -61,6 +61,13 @@ _HIGH_6: Final = bytes([byte >> 2 for byte in range(256)])
 _LOW_2_UP_6: Final = bytes([(byte & 3) << 6 for byte in range(256)])
 _LOW_4_UP_4: Final = bytes([(byte & 15) << 4 for byte in range(256)])
 _UP_2: Final = bytes([(byte << 2) & 255 for byte in range(256)])
+# The registers that each operation of one byte stands for; those of two bytes have no entry.
+_SHORT_RUNS: Final = [
+    bytes(((operation >> 2 & 31) + 1,)) * ((operation & 3) + 1)
+    if operation & VALUE
+    else bytes((operation & 63) + 1 if not operation & LONG_ZEROS else 0)
+    for operation in range(256)
+]
 _HIGH_BITS: Final = int.from_bytes(b"\x80" * REGISTERS, "little")
 
 
@@ -155,25 +162,37 @@ def _raise_sparse(text: bytearray, index: int, number: int, sparse_bytes_max: in
     if number > VALUE_MAX:
         return _raise_promoted(text, index, number)
     past = len(text)
-    at, first = walk.at, walk.first
+    at = walk.at
+    first = walk.first
     # The operation before the one that is looked for, or the first; and the one before that, where a walk
     # goes on, since the one before may be joined with what stands for the next register.
-    before, before_first = at, first
+    before = earlier = at
+    before_first = earlier_first = first
     while True:
         if at >= past:
             raise InvalidHyperLogLog
-        run = _run_at(text, at)
+        operation = text[at]
+        size = 1
+        if operation & VALUE:
+            run = (operation & 3) + 1
+        elif not operation & LONG_ZEROS:
+            run = (operation & 63) + 1
+        else:
+            run = _run_at(text, at)
+            size = 2
         if index < first + run:
             break
-        walk.at, walk.first = before, before_first
-        before, before_first = at, first
-        at += _size_at(text, at)
+        earlier = before
+        earlier_first = before_first
+        before = at
+        before_first = first
+        at += size
         first += run
-    operation = text[at]
+    walk.at = earlier
+    walk.first = earlier_first
     old = (operation >> 2 & 31) + 1 if operation & VALUE else 0
     if old >= number:
         return False
-    size = _size_at(text, at)
     if run == 1 and size == 1:
         text[at] = _value_operation(number, 1)
     else:
@@ -279,11 +298,27 @@ def registers_of(text: bytes) -> bytes:
     """Return the registers, one byte each. Raises InvalidHyperLogLog."""
     if text[FORM_AT] == DENSE:
         return unpack(text[HEADER_BYTES:])
-    pieces = [bytes((number,)) * run for number, run, _ in operations(text)]
-    registers = b"".join(pieces)
-    if len(registers) != REGISTERS:
+    pieces: list[bytes] = []
+    at = HEADER_BYTES
+    past = len(text)
+    left = REGISTERS
+    while at < past:
+        operation = text[at]
+        if operation & (VALUE | LONG_ZEROS) != LONG_ZEROS:
+            piece = _SHORT_RUNS[operation]
+            at += 1
+        else:
+            if at + 1 >= past:
+                raise InvalidHyperLogLog
+            piece = bytes(((operation & 63) << 8 | text[at + 1]) + 1)
+            at += 2
+        left -= len(piece)
+        if left < 0:  # at once: a short string may stand for gigabytes
+            raise InvalidHyperLogLog
+        pieces.append(piece)
+    if left:
         raise InvalidHyperLogLog
-    return registers
+    return b"".join(pieces)
 
 
 def unpack(packed: bytes) -> bytes:

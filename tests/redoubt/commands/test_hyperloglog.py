@@ -126,5 +126,11 @@ def test_operations_beyond_the_registers_are_found_out() -> None:
     assert hll.registers_of(b"HYLL\x01" + bytes(11) + b"\x7f\xff") == bytes(hll.REGISTERS)
 
 
+def test_a_short_string_of_endless_zeros_is_refused_at_once() -> None:
+    text = b"HYLL\x01" + bytes(11) + b"\x7f\xff" * 1_000_000  # 16 GiB of registers
+    with pytest.raises(InvalidHyperLogLog):
+        hll.registers_of(text)
+
+
 def test_registers_that_are_all_at_their_end_have_an_estimate() -> None:
     assert hll.estimate(bytes([hll.RUN_MAX]) * hll.REGISTERS) == 1 << 63
