@@ -10,7 +10,7 @@ VENV := .venv
 COMPILED := .venv-compiled
 BIN := $(CURDIR)/$(VENV)/bin
 SOURCES := server operator devcluster bench tests setup.py
-FAST := not process and not differential and not cluster
+FAST := not process and not differential and not cluster and not slow
 .DEFAULT_GOAL := help
 .PHONY: help install compiled demo test check format bench bench-server bench-operator image clean
 
@@ -39,7 +39,7 @@ check: $(VENV)/.installed ## the fast loop: format, lint, types, layers, tidy, u
 	@$(BIN)/ruff check --quiet $(SOURCES)
 	@$(BIN)/mypy --no-error-summary server/redoubt operator/redoubt_operator devcluster
 	@$(BIN)/lint-imports --no-logo >$(VENV)/lint-imports.log 2>&1 || { cat $(VENV)/lint-imports.log; exit 1; }
-	@$(BIN)/python -m pytest -m "$(FAST)" tests
+	@$(BIN)/python -m pytest -n 2 -m "$(FAST)" tests
 
 format: $(VENV)/.installed ## bring the sources into the one format
 	@$(BIN)/ruff check --quiet --fix-only $(SOURCES)

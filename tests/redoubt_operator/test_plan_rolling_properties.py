@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -148,6 +149,7 @@ def live_through(world: Planned, history: list[tuple[Work, int, int]]) -> int:
     return written
 
 
+@pytest.mark.slow
 @given(spec=SPECS, history=HISTORIES)
 @EXAMPLES
 def test_planned_work_in_any_order_loses_no_key_and_comes_to_an_end(spec, history):
@@ -165,6 +167,7 @@ def test_planned_work_in_any_order_loses_no_key_and_comes_to_an_end(spec, histor
     assert len(world.hosts) == spec["shards"] * (1 + spec["replicasPerShard"])
 
 
+@pytest.mark.slow
 @given(spec=SPECS, first=st.integers(0, 4), second=st.integers(0, 4), image=st.booleans())
 @EXAMPLES
 def test_two_drains_end_and_every_shard_keeps_a_master(spec, first, second, image):

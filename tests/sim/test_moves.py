@@ -132,6 +132,7 @@ CUTS: Final = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pair", CUTS.values(), ids=CUTS.keys())
 @pytest.mark.parametrize("cut_ms", [50, 1_500, 8_000])
 @pytest.mark.parametrize("seed", SEEDS)
