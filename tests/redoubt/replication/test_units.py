@@ -106,6 +106,25 @@ def test_a_unit_that_breaks_off_is_not_applied_and_comes_again(cut_at: int) -> N
     assert replication_of(replica).offset == replication_of(master).offset
 
 
+@pytest.mark.parametrize("cut_at", [*range(1, 82, 8), 82])
+def test_half_a_unit_of_a_master_that_died_is_not_there_when_its_replica_leads(cut_at: int) -> None:
+    network = Network()
+    master, replica = network.add(7001), network.add(7002)
+    follow(network, replica, 7001)
+    client, reader = master.connect(), replica.connect()
+    run(client, "MSET a 0 b 0")
+    network.settle()
+    run(client, "MULTI", "SET a 1", "SET b 1", "EXEC")
+    [cable] = network.cables
+    (_, dialled), (_, accepted) = cable.ends
+    replica.node.received(dialled.link, accepted.received[:cut_at], replica.now_ms)
+    replica.turn()
+    network.kill(7001)
+    assert reader.ask("REPLICAOF", "NO", "ONE") == OK
+    assert reader.ask("MGET", "a", "b") == [b"0", b"0"]
+    assert reader.ask("INCR", "a") == 1
+
+
 def test_becoming_a_replica_inside_a_transaction_ends_the_unit_there() -> None:
     network = Network()
     master, replica = network.add(7001), network.add(7002)
