@@ -188,7 +188,7 @@ def test_what_follows_the_end_is_left():
         (b"REDIS0013", "version from 1 to 12, found 0013"),
         (b"REDIS0000", "version from 1 to 12"),
         (b"VALKEY081", "version from 80 to 80"),
-        (sealed(b"\x0f\x01k\x01\x01v"), "an opcode or a value of a known type, found a stream, type 15"),
+        (sealed(b"\x0e\x01k\x01\x01v"), "an opcode or a value of a known type, found a list, type 14"),
         (sealed(b"\xf0"), "found the byte 240"),
         (sealed(b"\xf3\x00\x00"), "found the byte 243"),
         (sealed(b"\x00\x01k\xc4"), "a string, found the unknown encoding 4"),
