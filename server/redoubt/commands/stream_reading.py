@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 # Stands for the id `>`, as in Redis: nothing can be behind it.
 ONLY_NEW: Final = ID_MAX
+NOT_IN_SCRIPTS: Final = b"ERR %s command is not allowed with BLOCK option from scripts"
 NOT_A_TIMEOUT: Final = b"ERR timeout is not an integer or out of range"
 UNBALANCED: Final = (
     b"ERR Unbalanced '%s' list of streams: for each stream key an ID or '%s' must be specified."
@@ -50,8 +51,10 @@ END_OF_GROUP: Final = (
 class StreamRead:
     """One XREAD or XREADGROUP: its arguments, and the attempt to serve it."""
 
-    def __init__(self, argv: list[bytes], is_of_group: bool, now_ms: int) -> None:
+    def __init__(self, ctx: Session, argv: list[bytes], is_of_group: bool) -> None:
         self.is_of_group = is_of_group
+        # The session of scripts has no number. EXEC answers as at a timeout, a script gets an error.
+        self.is_in_script = ctx.is_atomic and ctx.session_id == 0
         self.group_name = b""
         self.consumer_name = b""
         self.has_group = False
@@ -64,7 +67,7 @@ class StreamRead:
         while not self.keys:
             if not arguments.has_more():
                 raise arguments.syntax_error()
-            self._read(arguments, now_ms)
+            self._read(arguments, ctx.state.now_ms)
         if is_of_group and not self.has_group:
             raise CommandError(b"ERR Missing GROUP option for XREADGROUP")
         # Behind which id each stream is read.
@@ -76,6 +79,8 @@ class StreamRead:
     def _read(self, arguments: Arguments, now_ms: int) -> None:
         """Take one option; STREAMS is the last."""
         if arguments.skip_with_value(b"BLOCK"):
+            if self.is_in_script:
+                raise CommandError(NOT_IN_SCRIPTS % arguments.argv[0])
             timeout_ms = arguments.integer(NOT_A_TIMEOUT)
             if timeout_ms < 0:
                 raise CommandError(b"ERR timeout is negative")
@@ -232,7 +237,7 @@ class StreamWaiter(KeyWaiter):
          complexity="O(N) for N entries returned; each waiting client costs those who add O(1)",
          summary="Return the entries of streams behind an id each, if need be wait for them.")  # fmt: skip
 def xread(ctx: Session, argv: list[bytes]) -> Reply:
-    return _read(ctx, StreamRead(argv, False, ctx.state.now_ms))
+    return _read(ctx, StreamRead(ctx, argv, False))
 
 
 @command("XREADGROUP",
@@ -241,7 +246,7 @@ def xread(ctx: Session, argv: list[bytes]) -> Reply:
          complexity="O(N) for N entries returned; each waiting client costs those who add O(1)",
          summary="Return what is new to a group, or what is pending for a consumer.")  # fmt: skip
 def xreadgroup(ctx: Session, argv: list[bytes]) -> Reply:
-    return _read(ctx, StreamRead(argv, True, ctx.state.now_ms))
+    return _read(ctx, StreamRead(ctx, argv, True))
 
 
 def _read(ctx: Session, request: StreamRead) -> Reply:

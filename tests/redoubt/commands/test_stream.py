@@ -270,6 +270,16 @@ def test_nothing_waits_inside_a_transaction() -> None:
     assert len(served[0][1]) == 4
 
 
+def test_a_script_may_read_but_not_ask_to_wait() -> None:
+    recorded = with_group()
+    script = "return redis.call('xread', {0}'STREAMS', 's', '5-1')"
+    client = recorded.client
+    assert client.ask("EVAL", script.format(""), 0) == [[b"s", [[b"6-1", [b"f", b"v6"]]]]]
+    refusal = client.ask("EVAL", script.format("'BLOCK', 0, "), 0)
+    assert isinstance(refusal, ErrorReply)
+    assert b"xread command is not allowed with BLOCK option from scripts" in refusal.text
+
+
 def test_a_group_is_made_and_read_again_after_an_unblock() -> None:
     recorded = with_group()
     recorded.ask("XREADGROUP GROUP g alice STREAMS s >")
