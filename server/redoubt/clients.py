@@ -59,7 +59,12 @@ class Clients:
     def close_idle(self, session: Session, now_ms: int) -> None:
         """Close a client that has said nothing for `timeout` seconds; those that wait are not idle."""
         timeout_ms = self.state.config.timeout * 1000
-        is_exempt = session.is_blocked or session.is_master_link or session.is_monitor or session.client_class != CLASS_NORMAL
+        is_exempt = (
+            session.is_blocked
+            or session.is_master_link
+            or session.is_monitor
+            or session.client_class != CLASS_NORMAL
+        )
         if timeout_ms > 0 and not is_exempt and now_ms - session.active_ms > timeout_ms:
             self.state.close(session)
 

@@ -227,15 +227,12 @@ class ClientDispatcher(Dispatcher):
     def is_wanted(self, ctx: Session, reply: Reply) -> bool:
         """Say whether the reply just made is to be sent (CLIENT REPLY), and note that one was skipped."""
         replies = ctx.replies
-        if isinstance(reply, (Push, Pushes)):
-            return True  # SUBSCRIBE is answered whatever the client wants
         if replies == REPLIES_SKIP_NEXT:
             ctx.replies = REPLIES_SKIP
-            return False
-        if replies == REPLIES_SKIP:
+        elif replies == REPLIES_SKIP:
             ctx.replies = REPLIES_ON
-            return False
-        return replies != REPLIES_OFF
+        # SUBSCRIBE is answered whatever the client wants.
+        return replies == REPLIES_ON or isinstance(reply, (Push, Pushes))
 
     def reply(self, ctx: Session, reply: Reply) -> None:
         """Send one reply outside of a command's own: the end of a blocked command, a push."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from redoubt.commands.declare import READONLY, keys_of
 from redoubt.hooks import KeyListener
-from redoubt.resp.replies import NULL_ARRAY, Push, Reply, encoded
+from redoubt.resp.replies import Push, Reply, encoded
 from redoubt.session import GATE_TRACKING
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class Tracking(KeyListener):
         if self.is_flushed:
             self.is_flushed = False
             for ctx in self.clients.values():
-                self._tell(ctx, NULL_ARRAY)
+                self._tell(ctx, None)
         for prefix in self.prefixes.values():
             changed = prefix.changed
             if not changed:

@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Final
 from redoubt.commands.arguments import Arguments, integer
 from redoubt.commands.client_list import Filter, client_line, kill_filter, list_filter
 from redoubt.commands.connection import checked_name
-from redoubt.commands.declare import ADMIN, CONNECTION, LOADING, NOSCRIPT, STALE, command, container, wrong_words
+from redoubt.commands.declare import (
+    ADMIN,
+    CONNECTION,
+    LOADING,
+    NOSCRIPT,
+    STALE,
+    command,
+    container,
+    wrong_words,
+)
 from redoubt.resp.replies import OK, ErrorReply, Reply, Verbatim
 from redoubt.session import GATE_NO_TOUCH, REPLIES_OFF, REPLIES_ON, REPLIES_SKIP_NEXT
 
