@@ -83,8 +83,10 @@ _FIELDS = st.sampled_from([b"f", b"g", b"12", b""])
 
 
 def _trim(name: bytes, threshold: st.SearchStrategy[bytes]) -> st.SearchStrategy[list[bytes]]:
-    operator = st.sampled_from([[], [], [b"="], [b"~"], [b"~"]])
-    limit = st.one_of(st.just([]), st.just([]), _LIMITS.map(lambda number: [b"LIMIT", number]))
+    operator: st.SearchStrategy[list[bytes]] = st.sampled_from([[], [], [b"="], [b"~"], [b"~"]])
+    limit: st.SearchStrategy[list[bytes]] = st.one_of(
+        st.just([]), st.just([]), _LIMITS.map(lambda number: [b"LIMIT", number])
+    )
     return st.tuples(operator, threshold, limit).map(lambda parts: [name, *parts[0], parts[1], *parts[2]])
 
 

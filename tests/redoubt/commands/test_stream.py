@@ -265,9 +265,10 @@ def test_nothing_waits_inside_a_transaction() -> None:
     recorded = with_group()
     for line in ("MULTI", "XREAD BLOCK 0 STREAMS s $", "XREADGROUP GROUP g alice BLOCK 0 STREAMS s >"):
         recorded.ask(line)
-    empty, served = recorded.ask("EXEC")  # type: ignore[misc]
-    assert empty is NULL_ARRAY
-    assert len(served[0][1]) == 4
+    answered = recorded.ask("EXEC")
+    assert isinstance(answered, list)
+    assert answered[0] is NULL_ARRAY
+    assert len(answered[1][0][1]) == 4
 
 
 def test_a_script_may_read_but_not_ask_to_wait() -> None:
