@@ -238,3 +238,21 @@ def test_a_handover_in_the_middle_of_a_move_ends_it_first() -> None:
         until(lambda: three.ask(2, "DBSIZE") == len(keys), "the successor has everything")
         until(lambda: three.row(1)["state"] == b"failed", "the target has given up")
         assert three.ask(1, "DBSIZE") == 0
+
+
+def test_times_of_fields_move_with_their_hashes(two: Cluster) -> None:
+    far_ms = 33_177_117_420_000
+    source = two.all[0].connect()
+    keys = [key for key in (b"hash:%d" % number for number in range(60)) if key_slot(key) <= LAST]
+    for key in keys:
+        source.ask("HSET", key, "f", 1, "g", 2, "h", 3)
+        source.ask("HPEXPIREAT", key, far_ms, "FIELDS", 1, "f")
+        source.ask("HPEXPIRE", key, 5000, "FIELDS", 1, "g")
+    two.move(0, LAST)
+    two.wait_for(b"success")
+    target = two.all[1].connect()
+    until(lambda: target.ask("HLEN", keys[-1]) == 2, "the last g expires on the new owner")
+    times = [target.ask("HPEXPIRETIME", key, "FIELDS", 3, "f", "g", "h") for key in keys]
+    assert times == [[far_ms, -2, -1]] * len(keys)
+    assert b"subexpiry=%d" % len(keys) in target.ask("INFO", "keyspace")
+    assert source.ask("DBSIZE") == 0
