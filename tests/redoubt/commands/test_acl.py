@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from redoubt.commands.declare import CATEGORIES
 from redoubt.resp.replies import OK, QUEUED, ErrorReply
-from tests.redoubt.harness import Client, Harness, server_process
+from tests.redoubt.harness import PATIENCE_S, Client, Harness, server_process
 
 REASON = (
     b"NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This "
@@ -119,3 +121,25 @@ def test_an_error_in_the_users_ends_the_start() -> None:
         server_process("--user", "a", "on", "+nosuch"),
     ):
         pass
+
+
+@pytest.mark.process
+def test_a_replica_follows_as_a_user_who_may_do_nothing_else() -> None:
+    rules = ("on", ">pw", "+psync", "+replconf", "+ping")
+    with (
+        server_process("--user", "replicator", *rules, "--requirepass", "secret") as master,
+        server_process(
+            "--replicaof", "127.0.0.1", str(master.port), "--masteruser", "replicator", "--masterauth", "pw"
+        ) as replica,
+    ):
+        writer, reader = master.connect(), replica.connect()
+        assert writer.ask("AUTH", "secret") == OK
+        assert writer.ask("SET", "k", "v") == OK
+        deadline = time.monotonic() + PATIENCE_S
+        while reader.ask("GET", "k") != b"v":
+            assert time.monotonic() < deadline, replica.log()
+            time.sleep(0.02)
+        assert writer.ask("ACL", "LOG") == []
+        assert reader.ask("ACL", "USERS") == [b"default"]  # users are each server's own
+        writer.close()
+        reader.close()
