@@ -138,10 +138,11 @@ def bitfield(ctx: Session, argv: list[bytes]) -> Reply:
         return _read(ctx, argv[1], operations)
     key = argv[1]
     value = writable_text(ctx, key)
-    changes = ctx.db.changes
-    if value is None or text_length(value) < length:
+    is_grown = value is None or text_length(value) < length
+    if value is None or is_grown:
         value = overwrite(ctx, key, b"" if value is None else value, length - 1, b"\0")
     reply: list[Reply] = []
+    is_changed = False
     for operation in operations:
         old = bits.field(value, operation.place, operation.width, operation.is_signed)
         if operation.kind == GET:
@@ -151,8 +152,10 @@ def bitfield(ctx: Session, argv: list[bytes]) -> Reply:
         if new is not None and new != old:
             patch = bits.with_field(value, operation.place, operation.width, new)
             value = overwrite(ctx, key, value, operation.place >> 3, patch)
+        # Where all fails the string may have grown all the same; Redis says nothing of that.
+        is_changed = is_changed or (new is not None and (is_grown or new != old))
         reply.append(old if operation.kind == SET and new is not None else new)
-    if ctx.db.changes != changes:
+    if is_changed:
         ctx.notify(EVENT_STRING, b"setbit", key)
     return reply
 

@@ -164,9 +164,16 @@ class Sorting:
 
     def _sort_numbers(self, ctx: Session, elements: list[bytes]) -> None:
         weights: dict[bytes, tuple[float, bytes]] = {}
+        is_refused = False
         for element in elements:
             word = element if self.by is None else self.by.value_for(ctx, element)
-            weights[element] = (0.0 if word is None else _weight(word), element)
+            weight = 0.0 if word is None else _weight(word)
+            if weight is None:
+                is_refused = True  # once all keys have been looked up, as in Redis
+            else:
+                weights[element] = (weight, element)
+        if is_refused:
+            raise CommandError(_NOT_NUMBERS)
         elements.sort(key=weights.__getitem__, reverse=self.is_descending)
 
     def values(self, ctx: Session, elements: list[bytes]) -> list[bytes | None]:
@@ -184,14 +191,15 @@ def _require_all_keys(ctx: Session, argv: list[bytes], option: bytes) -> None:
         raise CommandError(b"ERR %s option of SORT denied due to insufficient ACL permissions." % option)
 
 
-def _weight(word: bytes) -> float:
-    """Read a number as strtod does, which finds 0 in nothing; raises CommandError."""
-    value = loose_number(word, _NOT_NUMBERS)
-    if isinf(value) and b"n" not in word.lower():
-        raise CommandError(_NOT_NUMBERS)
-    if value == 0.0 and word.strip(_ZERO_BYTES):
-        raise CommandError(_NOT_NUMBERS)
-    return value
+def _weight(word: bytes) -> float | None:
+    """Read a number as strtod does, which finds 0 in nothing; None: it is none, or does not fit."""
+    try:
+        value = loose_number(word)
+    except CommandError:
+        return None
+    is_too_large = isinf(value) and b"n" not in word.lower()
+    is_too_small = value == 0.0 and word.strip(_ZERO_BYTES) != b""
+    return None if is_too_large or is_too_small else value
 
 
 def _elements(found: Structure | None) -> list[bytes]:
