@@ -233,8 +233,8 @@ def command_getkeys(ctx: Session, argv: list[bytes]) -> Reply:
     """COMMAND GETKEYS."""
     row = _row_with_keys(argv[2:])
     keys = keys_of(row, argv[2:])
-    if keys or (keys is not None and row.flags & NO_MANDATORY_KEYS):
-        return list(keys)
+    if keys or row.flags & NO_MANDATORY_KEYS:
+        return list(keys or [])
     return ErrorReply(b"ERR Invalid arguments specified for command")
 
 

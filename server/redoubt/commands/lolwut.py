@@ -29,13 +29,13 @@ WALLS: Final = "#%+:"
     complexity="O(1)", summary="Return a generated picture and the version of the server.",
 )  # fmt: skip
 def lolwut(ctx: Session, argv: list[bytes]) -> Reply:
-    """LOLWUT [VERSION version] [rings]: words that are no numbers are refused, others bounded."""
+    """LOLWUT [VERSION version [rings]]: anything else that is given is passed over, as in Redis."""
     arguments = Arguments(argv)
     rings = RINGS
     if arguments.skip_with_value(b"VERSION"):
         arguments.integer()
-    if arguments.has_more():
-        rings = min(max(arguments.integer(), 1), RINGS_MAX)
+        if arguments.has_more():
+            rings = min(max(arguments.integer(), 1), RINGS_MAX)
     picture = drawn(ctx.state.random, rings)
     text = f"{picture}\nRedis ver. {REDIS_VERSION} (Redoubt {REDOUBT_VERSION})\n"
     return Verbatim(text.encode("ascii"))

@@ -68,7 +68,7 @@ def replicaof(ctx: Session, argv: list[bytes]) -> Reply:
         return OK
     if ctx.is_replica:
         raise CommandError(b"ERR Command is not valid when client is a replica.")
-    port = integer(argv[2])
+    port = integer(argv[2], b"ERR Invalid master port")
     if not 0 <= port <= 65535:
         raise CommandError(b"ERR Invalid master port")
     host = argv[1].decode("latin-1")

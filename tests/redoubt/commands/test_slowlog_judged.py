@@ -43,6 +43,21 @@ CONFIG SET slowlog-log-slower-than -1
 CONFIG SET slowlog-max-len -1
 CONFIG SET latency-monitor-threshold -1
 CONFIG GET latency-monitor-threshold
+COMMAND GETKEYS EVAL x 0
+COMMAND GETKEYS GET k
+COMMAND GETKEYS GET
+COMMAND GETKEYSANDFLAGS SET k v
+COMMAND GETKEYSANDFLAGS SET k v GET
+COMMAND GETKEYSANDFLAGS SORT a STORE b
+COMMAND GETKEYSANDFLAGS EVAL x 1 k
+REPLICAOF h x
+MEMORY USAGE k SAMPLES x
+MEMORY USAGE k SAMPLES -1
+OBJECT FREQ nokey
+SWAPDB 0 x
+SWAPDB 0 99
+MOVE k x
+MOVE k 0
 """
 
 
@@ -109,4 +124,7 @@ def test_lolwut_is_text_for_people(servers: tuple[ServerProcess, ServerProcess])
         assert found.form == expected.form
         assert found.text.splitlines()[-1].startswith(b"Redis ver. ")
     pair.compare("LOLWUT", "VERSION", "x")
+    for call in ([b"LOLWUT", b"VERSION"], [b"LOLWUT", b"x", b"y"]):
+        expected, found = pair.both(call)
+        assert isinstance(expected, Verbatim) and isinstance(found, Verbatim)
     pair.close()
