@@ -1,7 +1,7 @@
 """Hashes against Redis 8.0: what 7.0 does not have (times of fields) among what it has, in RESP2 and RESP3.
 
-The ways of asking are those of `tests/test_differential.py`: directed scripts and a state machine. Where the
-newer judge cannot be had the tests skip and say why.
+The ways of asking are those of `tests/test_differential.py`: directed scripts and a state machine, whose
+calls run alone, inside MULTI and inside EVAL. Where the newer judge cannot be had the tests skip and say why.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 
 from tests.differential.hash_fields import HASH_FIELD_SCRIPTS, HASH_FIELDS
 from tests.differential.hashes import HASH
-from tests.differential.pair import Pair
+from tests.differential.pair import Pair, same_reply
+from tests.differential.transactions import compare_transaction
 from tests.differential.vocabulary import KEYS, Call, call
 from tests.judges import judge_program
 from tests.redoubt.harness import ServerProcess, redis_process, server_process
@@ -83,6 +84,7 @@ class Conversation(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.pair.both([b"DISCARD"])  # a failure may have left a transaction open
         self.pair.reset()
 
     @rule(argv=st.one_of(*COMMANDS.values()))
@@ -93,6 +95,16 @@ class Conversation(RuleBasedStateMachine):
     def ask_of_a_hash(self, key: bytes, argv: Call) -> None:
         self.pair.compare("HSET", key, "f", "1", "g", "2", "h", "3")
         self.pair.compare(argv[0], key, *argv[2:])
+
+    @rule(calls=st.lists(st.one_of(*HASH_FIELDS.values()), min_size=1, max_size=4))
+    def run_in_a_transaction(self, calls: list[Call]) -> None:
+        compare_transaction(self.pair, calls)
+
+    @rule(argv=st.one_of(*HASH_FIELDS.values()))
+    def run_in_a_script(self, argv: Call) -> None:
+        source = b"return redis.pcall(unpack(ARGV))"
+        expected, found = self.pair.both([b"EVAL", source, b"0", *argv])
+        assert same_reply(argv, expected, found), f"{argv}: Redis says {expected!r}, we say {found!r}"
 
     def teardown(self) -> None:
         compare_hashes(self.pair)
@@ -105,7 +117,7 @@ def test_generated_calls_are_answered_alike(servers: tuple[ServerProcess, Server
         run_state_machine_as_test(
             Conversation,
             settings=settings(
-                max_examples=80,
+                max_examples=50,
                 stateful_step_count=50,
                 derandomize=True,
                 deadline=None,
