@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from redoubt.commands.declare import Row
     from redoubt.data.hash import Hash
     from redoubt.data.keyspace import Keyspace
-    from redoubt.resp.replies import ErrorReply, Reply
     from redoubt.monitor import Monitors
+    from redoubt.resp.replies import ErrorReply, Reply
     from redoubt.session import Session
     from redoubt.transaction import Transaction
 
@@ -268,6 +268,9 @@ class ClusterHook:
         NO_REPLY: the command was held back, since this master does not know whether it still is one.
         """
         raise AssertionError
+
+    def redirect_waiters(self) -> None:
+        """Tell who waits for keys where they are now, if that is no longer here."""
 
     def refusal_of_transaction(
         self, ctx: Session, row: Row, argv: list[bytes], transaction: Transaction

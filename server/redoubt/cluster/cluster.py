@@ -135,6 +135,10 @@ class Cluster(ClusterHook):
             return refusal
         return self.routing.refusal(ctx, row, argv)
 
+    def redirect_waiters(self) -> None:
+        """Tell who waits for keys where they are now, if that is no longer here."""
+        self.routing.redirect_waiters()
+
     def refusal_of_transaction(
         self, ctx: Session, row: Row, argv: list[bytes], transaction: Transaction
     ) -> Reply:

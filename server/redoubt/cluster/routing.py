@@ -77,9 +77,9 @@ class Routing:
                 serves[slot] = 0
         self.serves = serves
         if self.state.blocking.key_waits.waiting:
-            self._redirect_waiters()
+            self.redirect_waiters()
 
-    def _redirect_waiters(self) -> None:
+    def redirect_waiters(self) -> None:
         """Answer who waits for keys that this node does not serve any more; those of one share a slot."""
         topology = self.topology
         for ctx in self.state.blocking.key_waits.sessions():

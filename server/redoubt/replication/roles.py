@@ -248,6 +248,8 @@ class Replication(ReplicationHook):
         self.link_is_up = False
         self.link_down_since_ms = now_ms
         self.master.unblock_all()
+        if self.state.cluster is not None:
+            self.state.cluster.redirect_waiters()
         self.state.blocking.end_key_waits()
         self.link = MasterLink(self, host, port, now_ms)
         self.link.tick(now_ms)

@@ -138,3 +138,18 @@ def test_who_waits_for_a_key_when_the_cluster_goes_down_is_told() -> None:
     other.ask("CLUSTER", "DELSLOTS", 1)
     stage.advance(200)
     assert popper.replies() == [ErrorReply(b"CLUSTERDOWN The cluster is down")]
+
+
+def test_who_waits_at_a_master_that_becomes_a_replica_is_sent_to_its_successor() -> None:
+    stage = Stage(ALONE)
+    stage.talk(300)
+    popper, waiter = stage.connect(), stage.connect()
+    popper.send(b"BLPOP bar 0\r\n")
+    waiter.send(b"WAIT 1 0\r\n")
+    topology = stage.cluster.topology
+    successor = topology.nodes[OTHER]
+    topology.set_owners(topology.myself.slots, successor)
+    stage.cluster.roles.follow(successor)
+    stage.turn()
+    assert popper.replies() == [ErrorReply(b"MOVED 5061 10.0.0.2:6379")] and not popper.is_closed
+    assert waiter.replies() == [FORCED] and waiter.is_closed
