@@ -203,7 +203,7 @@ class StreamRead:
                 found.append([text_of(entry_id), NULL_ARRAY])
                 continue
             pending.delivered_ms = ctx.state.now_ms
-            pending.deliveries += 1
+            pending.deliveries = min(pending.deliveries + 1, INTEGER_MAX)
             found.append([text_of(entry_id), entries[0].items])
         if found:
             ctx.db.end_change(stream, size_before)

@@ -7,7 +7,7 @@ groups are part of the value.
 
 The counters: `last_id` never goes back; `entries_added` counts every entry there ever was; `max_deleted_id`
 is the highest id that was deleted from the middle. From them follows how far a group lags behind without
-counting entries, as long as nothing was deleted ahead of it.
+counting entries, as long as nothing was deleted ahead of it. Counters that a client has set stop at 63 bits.
 
 Called by the commands on streams and by the readers and writers of RDB. It knows no keys; what is trimmed is
 decided in `stream_trim`. Source: Redis 7.2 `src/t_stream.c`.
@@ -25,6 +25,7 @@ from redoubt.data.stream_group import READ_UNKNOWN, Group, Tally
 from redoubt.data.stream_id import ID_MAX, SEQUENCE_BITS, milliseconds_of
 from redoubt.data.stream_node import NodeReader
 from redoubt.data.structure import STRUCTURE_BYTES, Structure
+from redoubt.data.text import INTEGER_MAX
 
 # A node's id, and its place in two lists, beside its pack.
 NODE_BYTES: Final = 64
@@ -103,7 +104,7 @@ class Stream(Structure):
             pack = stream_node.appended(stream_node.empty_node(items), entry_id, entry_id, items)
             self.take_node(entry_id, pack)
         self.length += 1
-        self.entries_added += 1
+        self.entries_added = min(self.entries_added + 1, INTEGER_MAX)
         self.last_id = entry_id
         if self.length == 1:
             self.first_id = entry_id
@@ -216,7 +217,7 @@ class Stream(Structure):
         """Let a group have read up to an entry that lies ahead of it."""
         is_known = group.entries_read != READ_UNKNOWN
         if is_known and group.last_id >= self.first_id and not self._has_deleted_from(group.last_id):
-            group.entries_read += 1
+            group.entries_read = min(group.entries_read + 1, INTEGER_MAX)
         elif self.entries_added:
             group.entries_read = self.entries_up_to(entry_id)
         group.last_id = entry_id

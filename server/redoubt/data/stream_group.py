@@ -15,6 +15,7 @@ from typing import Final
 from redoubt.data.id_map import IdMap, Pending
 from redoubt.data.memory import size_of_bytes
 from redoubt.data.stream_id import ID_MAX
+from redoubt.data.text import INTEGER_MAX
 
 # Of `entries_read`: what the group has read cannot be told.
 READ_UNKNOWN: Final = -1
@@ -80,6 +81,7 @@ class Group:
 
     def assign(self, entry_id: int, consumer: Consumer, delivered_ms: int, deliveries: int) -> Pending:
         """Let an entry be pending for a consumer, whoever had it before."""
+        deliveries = min(deliveries, INTEGER_MAX)
         pending = self.pending.get(entry_id)
         if pending is None:
             pending = Pending(consumer.name, delivered_ms, deliveries)

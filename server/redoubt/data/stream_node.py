@@ -27,8 +27,11 @@ FLAG_DELETED: Final = 1
 FLAG_SAME_FIELDS: Final = 2
 # Flags, and the two differences of the id.
 ELEMENTS_BEFORE_FIELDS: Final = 3
+# Differences below need no wrapping.
+_SMALL: Final = 1 << 62
 
 _ZERO: Final = encode_integer(0)
+_SAME_FIELDS: Final = encode_integer(FLAG_SAME_FIELDS)
 
 
 def empty_node(items: list[bytes]) -> bytes:
@@ -60,7 +63,7 @@ def appended(pack: bytes, node_id: int, entry_id: int, items: list[bytes]) -> by
         # Encodings say where they end: where the bytes are the same, the fields are.
         is_same = pack.startswith(b"".join([encode(field) for field in items[::2]]), fields_at)
     elements = [
-        encode_integer(FLAG_SAME_FIELDS if is_same else 0),
+        _SAME_FIELDS if is_same else _ZERO,
         encode_integer(_signed(milliseconds_of(entry_id) - milliseconds_of(node_id))),
         encode_integer(_signed(sequence_of(entry_id) - sequence_of(node_id))),
     ]
@@ -255,8 +258,12 @@ def _recounted(pack: bytes, rest_at: int, live: int, deleted: int, added: list[b
     count = pack[4] | pack[5] << 8
     if count != COUNT_UNKNOWN:
         count += len(added)
-    body = [encode_integer(live), encode_integer(deleted), pack[rest_at:-1], *added]
-    return listpack.assemble(b"".join(body), count)
+    # One join, since what stands already is copied at each change.
+    tail = b"".join(added)
+    counts = encode_integer(live) + encode_integer(deleted)
+    size = FIRST + len(counts) + len(pack) - rest_at + len(tail)
+    head = size.to_bytes(4, "little") + min(count, COUNT_UNKNOWN).to_bytes(2, "little")
+    return b"".join([head, counts, pack[rest_at:-1], tail, b"\xff"])
 
 
 def _id_at(pack: bytes, at: int, node_id: int) -> int:
@@ -270,5 +277,7 @@ def _id_at(pack: bytes, at: int, node_id: int) -> int:
 
 def _signed(number: int) -> int:
     """Wrap a difference into 64 bits with a sign, as it is stored."""
+    if -_SMALL < number < _SMALL:
+        return number
     number &= SEQUENCE_MAX
     return number - (1 << SEQUENCE_BITS) if number >> SEQUENCE_BITS - 1 else number

@@ -165,11 +165,11 @@ class StreamReader(ValueReader):
         if length != stream.length:
             raise source.corrupt(f"a stream of {length} entries", f"{stream.length}")
         stream.find_first()
-        if stream.last_valid_id() > last_id or entries_added > INTEGER_MAX:
+        if stream.last_valid_id() > last_id:
             raise source.corrupt("counters of a stream", "what its entries contradict")
         stream.last_id = last_id
         stream.max_deleted_id = max_deleted_id
-        stream.entries_added = entries_added
+        stream.entries_added = min(entries_added, INTEGER_MAX)
         self._groups_left = groups
         self._go_on(_GROUP, source)
 
@@ -196,7 +196,7 @@ class StreamReader(ValueReader):
             entry_id = int.from_bytes(source.take(ID_BYTES), "big")
             delivered_ms = source.little(TIME_BYTES, True)
             deliveries = source.length()
-            if entry_id in self._unowned or deliveries > INTEGER_MAX:
+            if entry_id in self._unowned:
                 raise source.corrupt("each pending entry once", "one twice")
             self._unowned[entry_id] = (delivered_ms, deliveries)
             self._left -= 1

@@ -124,6 +124,21 @@ def test_errors_are_those_of_7_2(line: str, text: bytes) -> None:
     assert recorded.ask(line) == ErrorReply(text)
 
 
+def test_counters_stop_at_63_bits() -> None:
+    most = (1 << 63) - 1
+    recorded = with_group()
+    recorded.ask(f"XSETID s 6-1 ENTRIESADDED {most}")
+    recorded.ask(f"XGROUP SETID s g 2-1 ENTRIESREAD {most}")
+    recorded.ask(f"XCLAIM s g alice 0 1-1 RETRYCOUNT {most}")
+    recorded.ask("XADD s 7-1 f v")
+    assert recorded.propagates("XREADGROUP GROUP g alice COUNT 1 STREAMS s >")[-1].endswith(f"READ {most}")
+    assert recorded.propagates("XCLAIM s g alice 0 1-1") == [delivery("alice", "1-1", most, "3-1")]
+    dumped = recorded.ask("DUMP s")
+    assert isinstance(dumped, bytes) and recorded.client.ask("RESTORE", "t", 0, dumped) == OK
+    assert recorded.ask("XPENDING t g - + 1") == [[b"1-1", b"alice", 0, most]]
+    assert recorded.ask("XADD t 8-1 f v") == b"8-1"
+
+
 @pytest.mark.parametrize("nodes", [(), SMALL_NODES])
 def test_the_sum_of_sizes_follows_every_change(nodes: tuple[str, ...]) -> None:
     recorded = with_group(*nodes)
