@@ -15,7 +15,14 @@ from redoubt.persist.rdb_format import CorruptFile
 from redoubt.persist.rdb_hash_times import PackedTimedHashReader, TimedHashReader
 from redoubt.persist.rdb_source import RdbSource
 from tests.judges import judge_program
-from tests.redoubt.harness import PATIENCE_S, Connection, ServerProcess, redis_process, server_process
+from tests.redoubt.harness import (
+    PATIENCE_S,
+    Connection,
+    Harness,
+    ServerProcess,
+    redis_process,
+    server_process,
+)
 
 FAR_MS = 33177117420000
 MANY = [word for number in range(600) for word in (f"field:{number}", number)]
@@ -126,6 +133,21 @@ def test_hash_of_valkey_keeps_its_times(ours: ServerProcess) -> None:
             expected[3],
             expected[4],
         ]
+
+
+def test_file_is_of_the_newer_version_only_while_fields_expire() -> None:
+    harness = Harness()
+    client = harness.connect()
+    versions = []
+    for words in (
+        ["HSET", "h", "f", 1],
+        ["HEXPIRE", "h", 10, "FIELDS", 1, "f"],
+        ["HPERSIST", "h", "FIELDS", 1, "f"],
+    ):
+        client.ask(*words)
+        client.ask("SAVE")
+        versions.append(harness.files["/data/dump.rdb"][:9])
+    assert versions == [b"REDIS0010", b"REDIS0012", b"REDIS0010"]
 
 
 def test_forms_from_before_the_release_have_absolute_times() -> None:
