@@ -5,9 +5,9 @@ read, and the listeners', since who wants to say SCRIPT KILL often connects anew
 refused with BUSY by then. A connection accepted here has a plain transport until the script has ended; then
 the loop takes the socket over.
 
-The order of a turn is kept: a client whose replies were already waiting when the script became busy gets
-nothing before the replicas have theirs, so it is left alone, as is the caller. The cluster bus, replication
-streams of a master and the metrics port wait for the end of the script.
+The order of a turn is kept: what was written before the script goes to the replicas first, then replies
+go out. What the script writes is an open unit and stays; the caller is left alone. The cluster bus, the
+stream of our master and the metrics port wait for the end of the script.
 
 `RunningProcess` calls `serve` and `finish`. Source: Redis's processEventsWhileBlocked.
 """
@@ -19,7 +19,7 @@ import select
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
-from redoubt.interfaces import LANE_CLIENT, LISTEN_CLIENT, Exit
+from redoubt.interfaces import LANE_CLIENT, LANE_REPLICA, LISTEN_CLIENT, Exit
 from redoubt.runtime.stream import Stream
 from redoubt.session import Session
 
@@ -108,9 +108,6 @@ class BusyService:
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
-        self.is_serving = False
-        # Links with output from before, and the caller.
-        self.excepted: set[int] = set()
         # Sockets of which nothing more comes.
         self.ended: set[int] = set()
         self.plain: dict[int, Stream] = {}
@@ -118,10 +115,6 @@ class BusyService:
     def serve(self, caller: Session) -> None:
         """Look once at every socket, run what has come, and send the replies."""
         state = self.runtime.node.state
-        if not self.is_serving:
-            self.is_serving = True
-            self.excepted = {id(link) for link in state.dirty_lanes[LANE_CLIENT]}
-            self.excepted.add(id(caller))
         current = state.current
         now_ms = state.now_ms
         poll = select.poll()
@@ -129,7 +122,7 @@ class BusyService:
         for descriptor in listeners:
             poll.register(descriptor, select.POLLIN)
         for descriptor, stream in self.runtime.streams.items():
-            if self.is_served(descriptor, stream):
+            if stream.link is not caller and self.is_served(descriptor, stream):
                 poll.register(descriptor, select.POLLIN)
         for descriptor, _ in poll.poll(0):
             listener = listeners.get(descriptor)
@@ -137,7 +130,7 @@ class BusyService:
                 self.accept(listener)
             else:
                 self.read(descriptor)
-        self.flush()
+        self.flush(caller)
         state.current = current
         state.now_ms = now_ms
         for effect in state.effects:
@@ -152,7 +145,6 @@ class BusyService:
             and stream.is_reading
             and not link.is_master_link
             and not link.is_closed
-            and id(link) not in self.excepted
             and descriptor not in self.ended
         )
 
@@ -184,23 +176,29 @@ class BusyService:
             return
         stream.data_received(data)
 
-    def flush(self) -> None:
-        """Send the replies of those who are served."""
-        lane = self.runtime.node.state.dirty_lanes[LANE_CLIENT]
-        kept = []
-        for link in lane:
+    def flush(self, caller: Session) -> None:
+        """Send what the replicas must have, then the replies of all but the caller."""
+        state = self.runtime.node.state
+        state.replication.before_flush(self.runtime.now_ms)
+        self.flush_lane(LANE_REPLICA, caller)
+        if not state.replication.holds_replies():
+            self.flush_lane(LANE_CLIENT, caller)
+
+    def flush_lane(self, number: int, caller: Session) -> None:
+        """Write the dirty links of one lane."""
+        lanes = self.runtime.node.state.dirty_lanes
+        links, lanes[number] = lanes[number], []
+        for link in links:
             handle = link.handle
-            if id(link) in self.excepted or not isinstance(handle, Stream):
-                kept.append(link)
+            if link is caller:
+                lanes[number].append(link)
             else:
                 link.is_dirty = False
-                handle.flush()
-        lane[:] = kept
+                if isinstance(handle, Stream):
+                    handle.flush()
 
     def finish(self) -> None:
         """End the service: the loop takes over the connections that were accepted here."""
-        self.is_serving = False
-        self.excepted = set()
         self.ended = set()
         plain, self.plain = self.plain, {}
         for stream in plain.values():

@@ -25,8 +25,8 @@ from typing import Final
 
 # Instructions between two looks at the clock; Redis: 100,000, about a millisecond.
 HOOK_INSTRUCTIONS: Final = 100_000
-# Redis stops where Lua's C stack ends (8,000 places); our encoder of replies recurses, so we stop earlier.
-NESTING_MAX: Final = 200
+# Redis stops where Lua's C stack ends (8,000 places); our encoder recurses, and our clients read 128 levels.
+NESTING_MAX: Final = 120
 # Values handed to Python at once; Lua's `unpack` ends at 8,000.
 CHUNK_VALUES: Final = 4000
 
