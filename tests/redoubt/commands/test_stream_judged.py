@@ -7,6 +7,8 @@ small, so that there are several.
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -15,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
+from redoubt.resp.replies import encode_command
 from tests.differential.pair import Pair
 from tests.differential.streams import (
     CONSUMERS,
@@ -27,7 +30,7 @@ from tests.differential.streams import (
 )
 from tests.differential.vocabulary import Call
 from tests.judges import judge_program
-from tests.redoubt.harness import ServerProcess, redis_process, server_process
+from tests.redoubt.harness import PATIENCE_S, ServerProcess, redis_process, server_process
 
 pytestmark = [pytest.mark.differential, pytest.mark.process]
 
@@ -125,3 +128,51 @@ def test_generated_calls_on_streams_are_answered_alike(
         ),
     )
     pair.close()
+
+
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs a redis-server as replica")
+def test_what_waiting_consumers_were_given_reaches_a_replica() -> None:
+    with server_process() as ours, redis_process() as replica:
+        client, follower = ours.connect(), replica.connect()
+        client.ask("XGROUP", "CREATE", "s", "g", "$", "MKSTREAM")
+        consumers = [ours.connect() for _ in range(3)]
+        for number, consumer in enumerate(consumers):
+            name = b"consumer %d" % number
+            consumer.send(
+                encode_command(
+                    [
+                        b"XREADGROUP",
+                        b"GROUP",
+                        b"g",
+                        name,
+                        b"COUNT",
+                        b"2",
+                        b"BLOCK",
+                        b"0",
+                        b"STREAMS",
+                        b"s",
+                        b">",
+                    ]
+                )
+            )
+        follower.ask("REPLICAOF", "127.0.0.1", ours.port)
+        deadline = time.monotonic() + PATIENCE_S
+        while b"master_link_status:up" not in follower.ask("INFO", "replication"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        for words in (
+            ["MULTI"],
+            *[["XADD", "s", "*", "n", n] for n in range(3)],
+            ["EXEC"],
+            ["XADD", "s", "*", "n", 3],
+        ):
+            client.ask(*words)
+        given = [[entry[1] for entry in consumer.read()[0][1]] for consumer in consumers]
+        assert given == [[[b"n", b"0"], [b"n", b"1"]], [[b"n", b"2"]], [[b"n", b"3"]]]
+        assert client.ask("WAIT", 1, 5000) == 1
+        for words in (
+            ["XINFO", "GROUPS", "s"],
+            ["XPENDING", "s", "g", "-", "+", 10],
+            ["XRANGE", "s", "-", "+"],
+        ):
+            assert comparable(client.ask(*words), True) == comparable(follower.ask(*words), True)
