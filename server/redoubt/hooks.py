@@ -386,6 +386,10 @@ class ScriptingHook:
         """Return what clients get while a script runs for too long."""
         raise AssertionError
 
+    def figures(self) -> list[tuple[str, int]]:
+        """Return what INFO memory says of scripts: name, number."""
+        raise AssertionError
+
     def library_codes(self) -> list[bytes]:
         """Return the code of every function library, for a snapshot."""
         raise AssertionError

@@ -107,6 +107,7 @@ def memory(state: ServerState) -> Fields:
         ("used_memory_values", report.parts.values),
         ("total_system_memory", total),
         ("total_system_memory_human", human(total)),
+        *state.scripting.figures(),
         ("maxmemory", config.maxmemory),
         ("maxmemory_human", human(config.maxmemory)),
         ("maxmemory_policy", config.maxmemory_policy),

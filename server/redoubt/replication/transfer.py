@@ -92,7 +92,8 @@ class Transfer:
         if self.is_done:
             complaint = self.state.scripting.install_libraries(self.loader.functions)
             if complaint:
-                raise CorruptFile(self.source, self.reader.offset(), "functions that can be loaded", complaint)
+                read_bytes = self.reader.offset()
+                raise CorruptFile(self.source, read_bytes, "functions that can be loaded", complaint)
         return False
 
     def rest(self) -> bytes:

@@ -156,6 +156,23 @@ class Scripting(ScriptingHook):
             return error.text.decode("utf-8", "backslashreplace")
         return ""
 
+    def figures(self) -> list[tuple[str, int]]:
+        """Return what INFO memory says of scripts: name, number."""
+        evaluator_bytes, library_bytes = self.memory_bytes()
+        code_bytes = sum([len(code) for code in self.libraries.codes()])
+        return [
+            ("used_memory_vm_eval", evaluator_bytes),
+            ("used_memory_lua", evaluator_bytes),
+            ("used_memory_scripts_eval", self.scripts.size_bytes),
+            ("number_of_cached_scripts", len(self.scripts.by_sha)),
+            ("number_of_functions", len(self.libraries.functions)),
+            ("number_of_libraries", len(self.libraries.by_name)),
+            ("used_memory_vm_functions", library_bytes),
+            ("used_memory_vm_total", evaluator_bytes + library_bytes),
+            ("used_memory_functions", code_bytes),
+            ("used_memory_scripts", self.scripts.size_bytes + code_bytes),
+        ]
+
     def memory_bytes(self) -> tuple[int, int]:
         """Return what the states of EVAL and of the libraries occupy."""
         evaluator, library = self._evaluator, self._library_interpreter
