@@ -150,8 +150,8 @@ def admit_exec(ctx: Session, row: Row, argv: list[bytes], transaction: Transacti
             ctx.end_transaction()
         if reply is not None:
             return reply
-    # What the user may do is asked for each command when it runs.
-    left = gates & ~(GATE_MULTI | GATE_CLUSTER | GATE_HELD | GATE_ACL | GATE_SUBSCRIBER)
+    # What the user may do with the queued ones is asked when each of them runs.
+    left = gates & ~(GATE_MULTI | GATE_CLUSTER | GATE_HELD)
     reply = admit_as(ctx, row, argv, left, flags)
     if reply is None and gates & GATE_HELD and transaction_touches_held_keys(ctx, transaction):
         ctx.state.blocking.postpone(ctx, argv)

@@ -150,6 +150,20 @@ def test_a_user_who_lost_a_right_is_refused_that_command_only() -> None:
     assert client.ask("EXEC") == [OK, ErrorReply(text)]
 
 
+def test_a_user_who_may_not_exec_loses_the_transaction() -> None:
+    harness = Harness()
+    admin, client = harness.connect(), harness.connect()
+    admin.ask("ACL", "SETUSER", "ann", "on", "nopass", "allkeys", "+@all")
+    client.ask("AUTH", "ann", "x")
+    begin(client, "SET a 1")
+    admin.ask("ACL", "SETUSER", "ann", "-exec")
+    assert client.ask("EXEC") == ErrorReply(
+        b"EXECABORT Transaction discarded because of: NOPERM User ann has no permissions to run the 'exec' "
+        b"command"
+    )
+    assert client.ask("GET", "a") is None
+
+
 def test_reset_and_discard_leave_nothing() -> None:
     harness = Harness()
     client, other = harness.connect(), harness.connect()

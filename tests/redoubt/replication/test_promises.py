@@ -117,7 +117,7 @@ def test_wait_is_ended_when_the_master_becomes_a_replica():
         (("WAIT", "x", "0"), b"ERR value is not an integer or out of range"),
         (("WAIT", "1", "-1"), b"ERR timeout is negative"),
         (("WAIT", "1", "x"), b"ERR timeout is not an integer or out of range"),
-        (("REPLICAOF", "host", "x"), b"ERR value is not an integer or out of range"),
+        (("REPLICAOF", "host", "x"), b"ERR Invalid master port"),
         (("REPLICAOF", "host", "70000"), b"ERR Invalid master port"),
         (("REPLCONF", "listening-port"), b"ERR syntax error"),
         (("REPLCONF", "what", "x"), b"ERR Unrecognized REPLCONF option: what"),
