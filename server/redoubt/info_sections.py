@@ -228,8 +228,8 @@ def keyspace(state: ServerState) -> Fields:
     return [
         (
             f"db{database.database}",
-            f"keys={len(database)},expires={database.expiring_count},avg_ttl={database.average_ttl_ms}"
-            f",subexpiry={len(database.field_deadlines)}",
+            f"keys={len(database)},expires={database.expiring_count},"
+            + f"avg_ttl={database.average_ttl_ms},subexpiry={len(database.field_deadlines)}",
         )
         for database in state.keyspaces
         if len(database)
