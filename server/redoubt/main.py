@@ -25,10 +25,10 @@ from redoubt.cluster.nodes_conf import CorruptNodes
 from redoubt.config import Config
 from redoubt.node import Node
 from redoubt.runtime import logfile
+from redoubt.runtime.busy import BusyService
 from redoubt.runtime.clock import Clock
 from redoubt.runtime.loop import Runtime, clock_us
 from redoubt.runtime.network import ListenError
-from redoubt.runtime.busy import BusyService
 from redoubt.runtime.process import RunningProcess
 from redoubt.version import REDOUBT_VERSION
 
