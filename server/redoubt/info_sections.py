@@ -18,6 +18,7 @@ from redoubt.pubsub import CHANNEL, PATTERN, SHARD_CHANNEL
 from redoubt.version import REDIS_VERSION, REDOUBT_VERSION
 
 if TYPE_CHECKING:
+    from redoubt.data.keyspace import Keyspace
     from redoubt.info import Fields
     from redoubt.state import ServerState
 
@@ -226,14 +227,13 @@ def percentile(row: Row, share: float) -> float:
 def keyspace(state: ServerState) -> Fields:
     """The databases that hold keys."""
     return [
-        (
-            f"db{database.database}",
-            f"keys={len(database)},expires={database.expiring_count},"
-            + f"avg_ttl={database.average_ttl_ms},subexpiry={len(database.field_deadlines)}",
-        )
-        for database in state.keyspaces
-        if len(database)
+        (f"db{database.database}", _figures_of(database)) for database in state.keyspaces if len(database)
     ]
+
+
+def _figures_of(database: Keyspace) -> str:
+    expiring = f"expires={database.expiring_count},avg_ttl={database.average_ttl_ms}"
+    return f"keys={len(database)},{expiring},subexpiry={len(database.field_deadlines)}"
 
 
 def modules(state: ServerState) -> Fields:
