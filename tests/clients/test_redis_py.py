@@ -177,7 +177,7 @@ def test_asyncio_cluster_client(shards: list[ServerProcess]) -> None:
     async def use() -> None:
         client = AsyncCluster(host="127.0.0.1", port=shards[0].port, decode_responses=True)
         try:
-            # One command to each node first: redis-py 8.1 may trip over connections that it makes all at once.
+            # One command to each node first: redis-py 8.1 may trip over those it makes all at once.
             await client.ping(target_nodes=AsyncCluster.PRIMARIES)
             for first in range(0, 200, 20):
                 await asyncio.gather(*[client.set(f"async:{n}", n) for n in range(first, first + 20)])
