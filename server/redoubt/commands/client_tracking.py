@@ -147,5 +147,5 @@ def client_trackinginfo(ctx: Session, argv: list[bytes]) -> Reply:
         (b"broken_redirect", mode.is_redirect_broken),
     )
     flags: list[Reply] = [name for name, is_set in letters if is_set]
-    prefixes: list[Reply] = sorted(mode.prefixes)
+    prefixes = sorted(mode.prefixes)
     return MapReply([(b"flags", SetReply(flags)), (b"redirect", mode.redirect_id), (b"prefixes", prefixes)])
