@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 LOG_ENTRIES_SHOWN: Final = 10
 NO_FILE: Final = ErrorReply(
     b"ERR This Redis instance is not configured to use an ACL file. You may want to specify users via the "
-    b"ACL SETUSER command and then issue a CONFIG REWRITE (assuming you have a Redis configuration file set) in "
-    b"order to store users in the Redis configuration."
+    b"ACL SETUSER command and then issue a CONFIG REWRITE (assuming you have a Redis configuration file "
+    b"set) in order to store users in the Redis configuration."
 )
 NOT_SAVED: Final = ErrorReply(
     b"ERR There was an error trying to save the ACLs. Please check the server logs for more information"
