@@ -96,8 +96,8 @@ from redoubt.hooks import LifecycleHook
 from redoubt.interfaces import LISTEN_BUS, LISTEN_CLIENT, Effect, Exit, Link, OpenListener
 from redoubt.keyspace_events import KeyspaceEvents
 from redoubt.latency import LatencyMonitor
-from redoubt.persist.dump_file import DumpFile
 from redoubt.monitor import Monitors
+from redoubt.persist.dump_file import DumpFile
 from redoubt.pubsub import PubSub
 from redoubt.replication import commands as replication_commands  # noqa: F401
 from redoubt.replication import figures  # noqa: F401

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from redoubt.latency import LatencyMonitor
     from redoubt.monitor import Monitors
     from redoubt.pubsub import PubSub
-    from redoubt.tracking import Tracking
     from redoubt.session import Session
     from redoubt.slow_commands import SlowCommands
     from redoubt.slowlog import SlowLog
+    from redoubt.tracking import Tracking
     from redoubt.watches import Watches
 
 
