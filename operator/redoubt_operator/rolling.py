@@ -52,7 +52,7 @@ def _roll_shard(spec: ClusterSpec, view: ClusterView, shard: Shard, draft: Draft
     master = shard.master
     wanted = members_wanted(spec, view, shard)
     ready = in_step(shard)
-    if master is None or not shard.is_complete or len(ready) < wanted - 1 or not master.is_staying:
+    if master is None or not shard.is_waiting_for_none or len(ready) < wanted - 1 or not master.is_staying:
         hopeless = _hopeless(view, shard, wanted)
         if hopeless is not None:
             _remove(view, shard, hopeless, draft, is_within_budget=False)

@@ -188,6 +188,19 @@ class Shard:
         return not self.unseen and not self.unmounted
 
     @property
+    def is_waiting_for_none(self) -> bool:
+        """Whether nothing is unseen but replicas that leave: they answer for a while before they exit."""
+        leaving = (
+            one
+            for one in self.servers
+            if one.pod.is_terminating
+            and one.fate is Fate.SEEN
+            and one.status is not None
+            and one.status.role is Role.REPLICA
+        )
+        return not self.unmounted and len(self.unseen) == len(list(leaving))
+
+    @property
     def missing_copies(self) -> tuple[str, ...]:
         """Why the view is not complete, one sentence each."""
         volumes = (f"volume {claim.name} is not mounted by a running pod" for claim in self.unmounted)
