@@ -54,7 +54,6 @@ from redoubt.session import (
     GATE_PAUSED,
     GATE_TRACKING,
     MONITORED,
-    REPLIES_OFF,
     REPLIES_ON,
     REPLIES_SKIP,
     REPLIES_SKIP_NEXT,
