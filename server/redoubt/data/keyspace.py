@@ -53,8 +53,6 @@ class Keyspace:
         self.on_expired: Callable[[int, bytes], bool] | None = None
         # Called with (database, key) for each key that is created, while somebody wants to be notified.
         self.on_created: Callable[[int, bytes], None] | None = None
-        # Called with (database, key) for each key that is created, while somebody wants to be notified.
-        self.on_created: Callable[[int, bytes], None] | None = None
         self.changes = 0
         # Who is told of each key that changes; they only take note of it.
         self.listeners: list[KeyListener] = []
@@ -232,8 +230,6 @@ class Keyspace:
             if table.wants_split():
                 self._split(table)
                 bucket = table.bucket_of(key)
-            if self.on_created is not None:
-                self.on_created(self.database, key)
             if self.on_created is not None:
                 self.on_created(self.database, key)
         self.changes += 1
