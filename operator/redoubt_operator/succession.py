@@ -132,6 +132,10 @@ def _restore(view: ClusterView, shard: Shard, draft: Draft) -> None:
     if copies:
         newest = min(copies, key=lambda one: _restored_first(shard, one))
         because = f"no member of shard {shard.index} serves; of all copies {newest.pod.name} has the newest"
+        if newest.is_idle_master:
+            # It lost the slots to a member that is gone, and an order to be a master changes nothing.
+            _inherit(view, shard, newest, because, draft)
+            return
         draft.do(
             AssignMaster(target(newest), shard.epoch_seen, transitions, because, True, shard=shard.index)
         )
@@ -154,11 +158,16 @@ def _begin_anew(view: ClusterView, shard: Shard, draft: Draft) -> None:
     fresh = first_master(shard)
     if fresh is None:
         return  # its pods are starting
-    for server in view.seen_servers if fresh.knows_others else ():
+    _inherit(view, shard, fresh, because, draft)
+
+
+def _inherit(view: ClusterView, shard: Shard, heir: Server, because: str, draft: Draft) -> None:
+    """Give a member that no map connects with the slots those of owners that are gone."""
+    for server in view.seen_servers if heir.knows_others else ():
         for owner in shard.owner_ids:
             if server.knows(owner) is not None:
                 draft.do(Forget(target(server), owner, because, shard.index))
-    give_slots(view, shard, fresh, because, draft, is_newest=True)
+    give_slots(view, shard, heir, because, draft, is_newest=True)
 
 
 def _may_take_over(shard: Shard, server: Server) -> bool:

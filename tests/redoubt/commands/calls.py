@@ -50,7 +50,8 @@ def sequence(draw: Any, call: Call, arguments: list[Argument]) -> None:
             repeats = draw(st.integers(1, REPEATS_MAX))
             call.words.append(b"%d" % repeats)
             continue
-        if argument.is_optional and not draw(st.booleans()):
+        # Keys that may be left out are not after a count of at least one.
+        if argument.is_optional and not repeats and not draw(st.booleans()):
             continue
         if argument.is_multiple and not repeats:
             repeats = draw(st.integers(1, REPEATS_MAX))
