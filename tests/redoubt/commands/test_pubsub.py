@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from redoubt.hooks import ChangeListener
 from redoubt.resp.replies import OK, ErrorReply, Push, SimpleString
 from redoubt.session import CLASS_NORMAL, CLASS_PUBSUB
 from tests.redoubt.harness import Client, Harness
@@ -110,14 +111,24 @@ def test_a_closed_subscriber_is_forgotten() -> None:
     assert harness.node.state.pubsub.subscriber_count == 0
 
 
+class Recorder(ChangeListener):
+    """Keeps what is fed to the history."""
+
+    def __init__(self) -> None:
+        self.seen: list[list[bytes]] = []
+
+    def changed(self, argv: list[bytes]) -> None:
+        self.seen.append(argv)
+
+
 def test_publications_are_part_of_the_history_outside_a_cluster() -> None:
     harness = Harness()
     client = harness.connect()
-    fed: list[list[bytes]] = []
-    replication = harness.node.state.replication
-    replication.is_feeding = True
-    replication.feed = lambda database, argv: fed.append(argv)  # type: ignore[method-assign]
+    history = Recorder()
+    harness.node.state.replication.watch(history)
     client.ask("PUBLISH", "a", "1")
     client.ask("SPUBLISH", "a", "2")
-    replication.is_feeding = False
-    assert fed == [[b"PUBLISH", b"a", b"1"], [b"SPUBLISH", b"a", b"2"]]
+    assert [argv for argv in history.seen if argv[0] != b"SELECT"] == [
+        [b"PUBLISH", b"a", b"1"],
+        [b"SPUBLISH", b"a", b"2"],
+    ]
