@@ -43,6 +43,8 @@ LOOK_MS: Final = 10
 RANK_STEP_MS: Final = 500
 REPEAT_MS: Final = 100
 RETRY_MS: Final = 500
+# Who shares its epoch with candidates of other shards asks anew this much later, and again for each before it.
+RIVAL_STEP_MS: Final = 40
 # Redis: four node timeouts, two seconds each at least.
 REDIS_RETRY_TIMEOUTS: Final = 4
 REDIS_RETRY_MS_MIN: Final = 4_000
@@ -73,6 +75,7 @@ class Election:
         self.epoch = 0
         self.rank = 0
         self.votes: list[str] = []  # ids of the voters that said yes
+        self.rivals: list[str] = []  # ids of candidates of other shards that ask in our epoch, or a later one
         # Set by a manual failover whose master stands by (or by FORCE): ask although it has not failed.
         self.is_forced = False
         # Seam of managed mode: why this node must not stand for election by itself; empty: it may.
@@ -112,7 +115,7 @@ class Election:
         if self.phase == WAITING:
             return self._since_ms + self.rank * RANK_STEP_MS
         if self.phase == ASKING:
-            return self._asked_ms + REPEAT_MS
+            return min(self._asked_ms + REPEAT_MS, self._since_ms + self._retry_ms())
         return 0
 
     def stop(self) -> None:
@@ -218,6 +221,7 @@ class Election:
         self.topology.current_epoch += 1
         self.epoch = self.topology.current_epoch
         self.votes = []
+        self.rivals = []
         self.elections_held += 1
         # Need not be synced: should this node forget the epoch, its voters do not.
         log.warning("Starting a failover election for epoch %d.", self.epoch)
@@ -247,10 +251,19 @@ class Election:
             if voter.node_id not in self.votes:
                 self.bus.send_to(voter, self._request(), now_ms)
 
+    def heard_rival(self, rival: ClusterNode, epoch: int) -> None:
+        """Take note of another shard's candidate: a voter has one vote in our epoch, none after it."""
+        is_rival = self.phase == ASKING and epoch >= self.epoch and rival.node_id not in self.rivals
+        if is_rival and rival.master is not self.topology.myself.master:
+            self.rivals.append(rival.node_id)
+
     def _retry_ms(self) -> int:
         willing = [voter for voter in self.topology.voters() if voter.is_redoubt and not voter.is_suspected]
         if len(willing) >= self.topology.quorum():
-            return RETRY_MS
+            if not self.rivals:
+                return RETRY_MS
+            before = [rival for rival in self.rivals if rival < self.topology.myself.node_id]
+            return min(RIVAL_STEP_MS * (1 + len(before)), RETRY_MS)
         return max(self.state.config.cluster_node_timeout * REDIS_RETRY_TIMEOUTS, REDIS_RETRY_MS_MIN)
 
     # Winning.

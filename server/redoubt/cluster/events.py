@@ -180,6 +180,7 @@ class ClusterEvents(BusHandler):
             cluster.claims.apply_role(sender, message)
             cluster.claims.tell_heir(sender, message, now_ms)
             cluster.voter.requested(sender, message, now_ms)
+            cluster.election.heard_rival(sender, message.current_epoch)
         elif kind == messages.AUTH_ACK:
             cluster.election.voted(sender, message, now_ms)
         elif kind == messages.MFSTART:

@@ -95,6 +95,43 @@ def test_without_a_majority_a_new_epoch_begins_after_half_a_second() -> None:
     assert epochs == {4, 5, 6}
 
 
+def ask_for_itself(rival: Peer, epoch: int) -> None:
+    message = rival.message(messages.AUTH_REQUEST)
+    message.current_epoch = epoch
+    rival.say(message)
+
+
+def epochs_asked(made: Stage) -> set[int]:
+    return {request.current_epoch for request in requests(made.peers[THIRD])}
+
+
+def test_who_shares_an_epoch_with_a_rival_asks_again_in_the_next_one_soon() -> None:
+    """Two shards that change their masters at once: half a second is not lost, and they take turns."""
+    made = stage(
+        WITH_SIBLING.replace(f"slave {MASTER} 0 1 1 connected\nvars", f"slave {SECOND} 0 1 2 connected\nvars")
+    )
+    fail(made)
+    ask_for_itself(made.peers[SIBLING], 3)  # an epoch that is over troubles nobody
+    made.talk(200)
+    assert epochs_asked(made) == {4}
+    ask_for_itself(made.peers[SIBLING], 4)
+    made.talk(50)
+    assert epochs_asked(made) == {4, 5}
+    made.talk(400)  # it is alone in that one
+    assert epochs_asked(made) == {4, 5}
+
+
+def test_the_rival_with_the_smaller_id_goes_first() -> None:
+    first = "0" * 40
+    made = stage(FILE.replace("vars", f"{first} 10.0.0.5:6379@16379 slave {SECOND} 0 1 2 connected\nvars"))
+    fail(made)
+    ask_for_itself(made.peers[first], 4)
+    made.talk(60)
+    assert epochs_asked(made) == {4}
+    made.talk(60)
+    assert epochs_asked(made) == {4, 5}
+
+
 def test_with_real_redis_voters_the_epoch_lasts_as_long_as_theirs() -> None:
     made = stage()
     for peer in made.peers.values():
