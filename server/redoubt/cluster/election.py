@@ -43,7 +43,7 @@ LOOK_MS: Final = 10
 RANK_STEP_MS: Final = 500
 REPEAT_MS: Final = 100
 RETRY_MS: Final = 500
-# Who shares its epoch with candidates of other shards asks anew this much later, and again for each before it.
+# Who shares its epoch with candidates of other shards asks anew so much later, and again for each before it.
 RIVAL_STEP_MS: Final = 40
 # Redis: four node timeouts, two seconds each at least.
 REDIS_RETRY_TIMEOUTS: Final = 4
