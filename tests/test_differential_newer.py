@@ -1,4 +1,4 @@
-"""Hashes against Redis 8.0: what 7.0 does not have (times of fields) among what it has, in RESP2 and RESP3.
+"""What Redis 7.0 does not have, against Redis 8.0: times of fields, and what else 7.4 added; RESP2 and RESP3.
 
 The ways of asking are those of `tests/test_differential.py`: directed scripts and a state machine, whose
 calls run alone, inside MULTI and inside EVAL. Where the newer judge cannot be had the tests skip and say why.
@@ -19,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 
 from tests.differential.hash_fields import HASH_FIELD_SCRIPTS, HASH_FIELDS
 from tests.differential.hashes import HASH
+from tests.differential.newer import NEWER_SCRIPTS
 from tests.differential.pair import Pair, same_reply
 from tests.differential.transactions import compare_transaction
 from tests.differential.vocabulary import KEYS, Call, call
@@ -27,6 +28,7 @@ from tests.redoubt.harness import ServerProcess, redis_process, server_process
 
 pytestmark = [pytest.mark.differential, pytest.mark.process]
 
+SCRIPTS = HASH_FIELD_SCRIPTS | NEWER_SCRIPTS
 KEY_COMMANDS = {
     "copy": call(b"COPY", KEYS, KEYS),
     "del": call(b"DEL", KEYS),
@@ -69,10 +71,10 @@ def compare_hashes(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("resp", [2, 3])
-@pytest.mark.parametrize("name", HASH_FIELD_SCRIPTS)
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_script_is_answered_alike(servers: tuple[ServerProcess, ServerProcess], name: str, resp: int) -> None:
     with fresh_pair(servers, resp) as pair:
-        for line in HASH_FIELD_SCRIPTS[name].strip().splitlines():
+        for line in SCRIPTS[name].strip().splitlines():
             pair.compare(*shlex.split(line))
         compare_hashes(pair)
 

@@ -28,7 +28,7 @@ keeps everything else of it; a secret that comes from a file of its own is never
 
 """
 ABOUT_COMMANDS: Final = """\
-Names, arguments and replies are those of Redis 7.2; *since* is the version of Redis that brought the command.
+Names, arguments and replies are those of Redis 7.4; *since* is the version of Redis that brought the command.
 `REDOUBT` commands exist only here.
 """
 ABOUT_METRICS: Final = """\

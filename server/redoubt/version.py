@@ -8,5 +8,5 @@ from __future__ import annotations
 
 from typing import Final
 
-REDIS_VERSION: Final = "7.2.4"
+REDIS_VERSION: Final = "7.4.0"
 REDOUBT_VERSION: Final = "0.1.0"

@@ -114,7 +114,7 @@ def client_list(ctx: Session, argv: list[bytes]) -> Reply:
 @command(
     "CLIENT KILL",
     "<old-format:string | ([ID client-id:integer] [TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB>]"
-    " [USER username] [ADDR addr] [LADDR laddr] [SKIPME yes-or-no])>",
+    " [USER username] [ADDR addr] [LADDR laddr] [SKIPME yes-or-no] [MAXAGE maxage:integer])>",
     group=CONNECTION, flags=OTHERS, since="2.4.0", complexity="O(N) for N connections", arity=-3,
     summary="Close the connection from an address, or all that fit the filters.",
 )  # fmt: skip

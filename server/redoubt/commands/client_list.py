@@ -33,6 +33,8 @@ class Filter:
         self.peer = ""
         self.local = ""
         self.user: User | None = None
+        # Not connected later than this; 0: whenever.
+        self.created_ms_max = 0
         # A connection that is never meant: SKIPME.
         self.spared: Session | None = None
 
@@ -44,6 +46,7 @@ class Filter:
             and (not self.peer or self.peer == session.peer)
             and (not self.local or self.local == session.local)
             and (self.user is None or session.user is self.user)
+            and (not self.created_ms_max or session.created_ms <= self.created_ms_max)
             and session is not self.spared
         )
 
@@ -81,6 +84,8 @@ def kill_filter(arguments: Arguments, ctx: Session) -> Filter:
             chosen.user = ctx.state.users.by_name.get(word)
             if chosen.user is None:
                 raise CommandError(b"ERR No such user '%s'" % word[:128])
+        elif option == b"MAXAGE":
+            chosen.created_ms_max = ctx.state.now_ms - _age_s(word) * 1000
         elif option == b"SKIPME" and word.lower() in (b"yes", b"no"):
             chosen.spared = ctx if word.lower() == b"yes" else None
         else:
@@ -91,6 +96,13 @@ def kill_filter(arguments: Arguments, ctx: Session) -> Filter:
 
 def _listed_id(word: bytes) -> int:
     return integer(word, b"ERR Invalid client ID")
+
+
+def _age_s(word: bytes) -> int:
+    age_s = integer(word, b"ERR maxage is not an integer or out of range")
+    if age_s < 1:
+        raise CommandError(b"ERR maxage should be greater than 0")
+    return age_s
 
 
 def _killed_id(word: bytes) -> int:

@@ -30,6 +30,7 @@ from redoubt.commands.declare import (
 )
 from redoubt.commands.reading import WRONG_TYPE, read
 from redoubt.data.hash import Hash
+from redoubt.data.key_slot import key_slot, pattern_slot
 from redoubt.data.list import TextList
 from redoubt.data.set import MemberSet
 from redoubt.data.sorted_set import SortedSet
@@ -42,6 +43,9 @@ from redoubt.session import GATE_ACL
 if TYPE_CHECKING:
     from redoubt.session import Session
 
+_MAY_CROSS_SLOTS: Final = (
+    b"ERR %s option of SORT denied in Cluster mode when keys formed by the pattern may be in different slots."
+)
 _NOT_NUMBERS: Final = b"ERR One or more scores can't be converted into double"
 _ZERO_BYTES: Final = b"0+-.eExXpP \t\n\v\f\r"
 _CATEGORIES: Final = ("set", "sortedset", "list", "dangerous")
@@ -123,11 +127,11 @@ class Sorting:
             elif arguments.skip_with_value(b"BY"):
                 self.by = Pattern(arguments.word())
                 if self.by.names_keys:
-                    _require_all_keys(ctx, argv, b"BY")
+                    _require_its_keys(ctx, argv, b"BY", argv[arguments.at - 1])
                 else:
                     self.is_unsorted = True
             elif arguments.skip_with_value(b"GET"):
-                _require_all_keys(ctx, argv, b"GET")
+                _require_its_keys(ctx, argv, b"GET", argv[arguments.at])
                 self.gets.append(Pattern(arguments.word()))
             else:
                 raise arguments.syntax_error()
@@ -183,10 +187,10 @@ class Sorting:
         return [pattern.value_for(ctx, element) for element in elements for pattern in self.gets]
 
 
-def _require_all_keys(ctx: Session, argv: list[bytes], option: bytes) -> None:
-    """Refuse patterns where not every key they may name is there for this client."""
-    if ctx.state.config.cluster_enabled:
-        raise CommandError(b"ERR %s option of SORT denied in cluster mode." % option)
+def _require_its_keys(ctx: Session, argv: list[bytes], option: bytes, pattern: bytes) -> None:
+    """Refuse a pattern where not every key that it may name is there for this client."""
+    if ctx.state.config.cluster_enabled and pattern != b"#" and pattern_slot(pattern) != key_slot(argv[1]):
+        raise CommandError(_MAY_CROSS_SLOTS % option)
     if ctx.gates & GATE_ACL and not may_read_every_key(ctx.user, TABLE[argv[0].lower()], argv):
         raise CommandError(b"ERR %s option of SORT denied due to insufficient ACL permissions." % option)
 

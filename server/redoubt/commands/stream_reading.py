@@ -42,9 +42,9 @@ NEW_WITHOUT_GROUP: Final = (
     b"ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option."
 )
 END_OF_GROUP: Final = (
-    b"ERR The $ ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer"
-    b" by specifying a proper ID, or use the > ID to get new messages. The $ ID would just return an empty"
-    b" result set."
+    b"ERR The %s ID is meaningless in the context of XREADGROUP: you want to read the history of this"
+    b" consumer by specifying a proper ID, or use the > ID to get new messages. The %s ID would just return"
+    b" an empty result set."
 )
 
 
@@ -115,10 +115,10 @@ class StreamRead:
             stream = read_stream(ctx, key)
             if self.is_of_group:
                 self._group_of(key, stream)
-            if word == b"$":
+            if word in (b"$", b"+"):
                 if self.is_of_group:
-                    raise CommandError(END_OF_GROUP)
-                self.ids.append(0 if stream is None else stream.last_id)
+                    raise CommandError(END_OF_GROUP % (word, word))
+                self.ids.append(_end_of(stream, word == b"+"))
             elif word == b">":
                 if not self.is_of_group:
                     raise CommandError(NEW_WITHOUT_GROUP)
@@ -209,6 +209,15 @@ class StreamRead:
             ctx.db.end_change(stream, size_before)
             self.has_changed = True
         return found
+
+
+def _end_of(stream: Stream | None, has_last: bool) -> int:
+    """Return the id behind which only new entries follow, or has_last: the last one before them."""
+    if stream is None:
+        return 0
+    if has_last and stream.length:
+        return stream.last_valid_id() - 1
+    return stream.last_id
 
 
 class StreamWaiter(KeyWaiter):

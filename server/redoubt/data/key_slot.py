@@ -14,6 +14,8 @@ from typing import Final
 
 SLOTS: Final = 16384
 SLOT_BITS: Final = 14
+# What a pattern matches with, and the character that takes its meaning away, which is not looked behind.
+GLOB_SPECIALS: Final = (b"*", b"?", b"[", b"\\")
 
 
 def key_slot(key: bytes) -> int:
@@ -24,3 +26,18 @@ def key_slot(key: bytes) -> int:
         if end > start + 1:
             return crc_hqx(key[start + 1 : end], 0) & (SLOTS - 1)
     return crc_hqx(key, 0) & (SLOTS - 1)
+
+
+def pattern_slot(pattern: bytes) -> int:
+    """Return the slot of every key that a glob pattern may match; -1 if they may lie in several.
+
+    They share a slot if the hash tag stands before everything that means something in a pattern.
+    """
+    specials = [place for place in [pattern.find(special) for special in GLOB_SPECIALS] if place >= 0]
+    if not specials:
+        return key_slot(pattern)
+    plain = pattern[: min(specials)]
+    start = plain.find(b"{")
+    if start < 0 or plain.find(b"}", start + 1) <= start + 1:
+        return -1
+    return key_slot(plain)

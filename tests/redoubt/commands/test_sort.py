@@ -6,7 +6,7 @@ import pytest
 
 from redoubt.commands.sort import sort_keys
 from redoubt.data.memory import size_of
-from redoubt.resp.replies import ErrorReply
+from redoubt.resp.replies import OK, ErrorReply
 from tests.redoubt.commands.recorded import Recorded
 
 NOT_NUMBERS = ErrorReply(b"ERR One or more scores can't be converted into double")
@@ -48,14 +48,21 @@ def test_the_sum_of_sizes_follows_what_is_stored() -> None:
         assert keyspace.value_bytes == sum(size_of(value) for value in values if value is not None)
 
 
-@pytest.mark.parametrize("line", ["SORT {l} BY w*", "SORT_RO {l} BY {l}*"])
-def test_a_cluster_sorts_by_no_other_keys(line: str) -> None:
+@pytest.mark.parametrize("word", ["w*", "{m}w*", "{}{l}*", "w*{l}", "{l*}", "?{l}*", r"\{l}*"])
+def test_a_cluster_sorts_by_no_keys_of_other_slots(word: str) -> None:
     recorded = Recorded("--cluster-enabled", "yes", "--cluster-require-full-coverage", "no")
     recorded.ask("CLUSTER ADDSLOTSRANGE 0 16383")
     recorded.harness.advance(5000)
     assert recorded.ask("RPUSH {l} 2 1") == 2
-    assert recorded.ask(line) == ErrorReply(b"ERR BY option of SORT denied in cluster mode.")
-    assert recorded.ask("SORT {l} GET #") == ErrorReply(b"ERR GET option of SORT denied in cluster mode.")
+    denied = (
+        b"ERR %s option of SORT denied in Cluster mode when keys formed by the pattern may be in"
+        b" different slots."
+    )
+    for name in ("SORT", "SORT_RO"):
+        assert recorded.ask(f"{name} {{l}} BY {word}") == ErrorReply(denied % b"BY")
+        assert recorded.ask(f"{name} {{l}} GET {word}") == ErrorReply(denied % b"GET")
+    assert recorded.ask("MSET {l}w1 9 {l}w2 8") == OK
+    assert recorded.ask("SORT {l} BY {l}w* GET # GET {l}w*") == [b"2", b"8", b"1", b"9"]
     assert recorded.ask("SORT {l} BY nosort") == [b"2", b"1"]
     assert recorded.ask("SORT {l} STORE {l}d") == 2
     assert recorded.ask("SORT {l} STORE other") == ErrorReply(

@@ -232,6 +232,6 @@ def test_lolwut_draws_something_else_each_time_and_names_the_version() -> None:
     one, two = client.ask("LOLWUT"), client.ask("LOLWUT", "VERSION", 5, 6)
     assert isinstance(one, bytes) and isinstance(two, bytes)
     assert one != client.ask("LOLWUT")
-    assert one.splitlines()[-1].startswith(b"Redis ver. 7.2.4 (Redoubt ")
+    assert one.splitlines()[-1].startswith(b"Redis ver. 7.4.0 (Redoubt ")
     assert (len(one.splitlines()), len(two.splitlines())) == (18, 26)
     assert client.ask("LOLWUT", "VERSION", "x") == ErrorReply(b"ERR value is not an integer or out of range")

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from redoubt.persist.rdb_write import RdbWriter
 from redoubt.replication.replica import FLOWING, RECEIVING
 from redoubt.resp.replies import encode_command
+from redoubt.version import REDIS_VERSION
 from tests.redoubt.harness import Client, Harness
 from tests.redoubt.replication.network import dataset, replication_of
 
@@ -89,7 +90,7 @@ def test_the_handshake_in_full():
             [b"REPLCONF", b"listening-port", b"7001"],
             [b"REPLCONF", b"ip-address", b"1.2.3.4"],
             [b"REPLCONF", b"capa", b"eof", b"capa", b"psync2", b"capa", b"redoubt"],
-            [b"REPLCONF", b"version", b"7.2.4"],
+            [b"REPLCONF", b"version", REDIS_VERSION.encode()],
         )
     )
     assert (
