@@ -10,7 +10,7 @@ Called by plan after the repairs, for shards in which nothing else is being chan
 """
 
 from redoubt_operator.draft import WAITING_S, Blocker, Draft
-from redoubt_operator.heirs import best_heir, hand_over, in_step, is_on_leaving_node
+from redoubt_operator.heirs import best_heir, hand_over, in_step, is_introduced, is_on_leaving_node
 from redoubt_operator.view import ClusterView
 
 
@@ -23,7 +23,10 @@ def leave_cordoned_nodes(view: ClusterView, draft: Draft) -> None:
         draft.look_again(WAITING_S)
         if draft.is_busy(shard.index) or view.is_moving(shard.index):
             continue
-        heir = best_heir(view, (one for one in in_step(shard) if not is_on_leaving_node(view, one)))
+        heirs = [one for one in in_step(shard) if not is_on_leaving_node(view, one)]
+        heir = best_heir(view, (one for one in heirs if is_introduced(view, one)))
+        if heir is None and heirs:
+            continue  # it is meeting the masters, whose votes it needs
         if heir is not None:
             because = (
                 f"node {master.pod.node} of pod {master.pod.name} is cordoned; {heir.pod.name} is in sync"

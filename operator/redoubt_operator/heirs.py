@@ -14,6 +14,7 @@ from typing import Final
 
 from redoubt_operator.actions import Handover
 from redoubt_operator.draft import WAITING_S, Draft, target
+from redoubt_operator.observation import Unknown
 from redoubt_operator.view import ClusterView, Server, Shard
 
 # Redis's default backlog: who lags by more may need a full sync after a broken link. A handover waits for the
@@ -64,6 +65,20 @@ def best_heir(view: ClusterView, among: Iterable[Server]) -> Server | None:
         return (zones[zone_of(view, server)], nodes[server.pod.node], -offset, server.serial)
 
     return min(among, key=rank, default=None)
+
+
+def is_introduced(view: ClusterView, server: Server) -> bool:
+    """Whether the server and every master have met, as far as is seen: strangers get no votes, and until they
+    have met, writes would be held by a handover that cannot be decided.
+    """
+    if isinstance(server.nodes, Unknown):
+        return False
+    masters = [shard.master for shard in view.shards if shard.master is not None and not shard.is_empty]
+    return all(
+        master.node_id in server.ids_met
+        and (isinstance(master.nodes, Unknown) or server.node_id in master.ids_met)
+        for master in masters
+    )
 
 
 def zone_of(view: ClusterView, server: Server) -> str:

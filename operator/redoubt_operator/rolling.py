@@ -16,7 +16,7 @@ from redoubt_operator import names
 from redoubt_operator.actions import DeletePod
 from redoubt_operator.budgets import allows_eviction, refused_for_s
 from redoubt_operator.draft import SOON_S, WAITING_S, Blocker, Draft
-from redoubt_operator.heirs import best_heir, hand_over, in_step, why_not_in_step
+from redoubt_operator.heirs import best_heir, hand_over, in_step, is_introduced, why_not_in_step
 from redoubt_operator.observation import Role
 from redoubt_operator.replicas import is_outdated, members_wanted, must_move
 from redoubt_operator.spec import ClusterSpec
@@ -66,7 +66,7 @@ def _roll_shard(spec: ClusterSpec, view: ClusterView, shard: Shard, draft: Draft
         else:
             _wait_for_budget(view, shard, draft, now_s)
         return
-    heir = best_heir(view, (one for one in ready if not must_move(view, one)))
+    heir = best_heir(view, (one for one in ready if not must_move(view, one) and is_introduced(view, one)))
     if must_move(view, master) and heir is not None:
         because = f"pod {master.pod.name} has to be replaced, and {heir.pod.name} is in sync"
         hand_over(shard, heir, because, draft)

@@ -75,6 +75,20 @@ def test_lesson_3_a_full_sync_that_runs_holds_the_roll():
     assert [one.pod for one in kinds(look(world), DeletePod)] in ([], ["demo-0-2"])
 
 
+def test_a_master_is_handed_over_only_to_a_replica_that_all_masters_have_met():
+    """Strangers get no votes: one in sync 80 ms after its start waited 412 ms for them, with all writes held."""
+    world = running()
+    world.edit(image="redoubt-server:next")
+    while not kinds(look(world), Handover):
+        rounds(world, 1)
+    [step] = kinds(look(world), Handover)
+    lines = world.master((step.shard + 1) % 3).server.lines
+    line = lines.pop(step.to_node_id)
+    assert kinds(look(world), Handover) == []
+    lines[step.to_node_id] = line
+    assert kinds(look(world), Handover) == [step]
+
+
 def test_planned_removals_go_through_the_shards_budget():
     world = running()
     world.edit(image="redoubt-server:next")
