@@ -76,7 +76,7 @@ def test_lesson_3_a_full_sync_that_runs_holds_the_roll():
 
 
 def test_a_master_is_handed_over_only_to_a_replica_that_all_masters_have_met():
-    """Strangers get no votes: one in sync 80 ms after its start waited 412 ms for them, with all writes held."""
+    """Strangers get no votes: one in sync 80 ms after its start waited 412 ms for them, with writes held."""
     world = running()
     world.edit(image="redoubt-server:next")
     while not kinds(look(world), Handover):
