@@ -124,6 +124,8 @@ class Config:
     rdbcompression: bool = True
     rdbchecksum: bool = True
     stop_writes_on_bgsave_error: bool = True
+    sanitize_dump_payload: str = "clients"
+    rdb_del_sync_files: bool = False
     appendonly: str = "no"
 
     # Replication

@@ -138,11 +138,19 @@ def restore_asking(ctx: Session, argv: list[bytes]) -> Reply:
 
 def _value_of(ctx: Session, payload: bytes) -> Value:
     try:
-        return restore(payload, ctx.state.limits)
+        return restore(payload, ctx.state.limits, _is_checked(ctx))
     except UntrustedPayload:
         raise CommandError(UNTRUSTED) from None
     except BadPayload:
         raise CommandError(BAD_FORMAT) from None
+
+
+def _is_checked(ctx: Session) -> bool:
+    """Say whether a payload is looked at entry by entry: that of our master and of trusted users is not."""
+    limits = ctx.state.limits
+    if limits.checks_files:
+        return True
+    return limits.checks_payloads and not ctx.is_master_link and not ctx.user.skips_sanitizing
 
 
 def _set_use(ctx: Session, key: bytes, options: RestoreOptions) -> None:

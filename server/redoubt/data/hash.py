@@ -210,8 +210,14 @@ class Hash(Structure):
         return cursor, [(field, cast(bytes, self.table.get(field))) for field in fields]
 
 
-def is_sound_hash(packed: bytes) -> bool:
-    """Say whether a listpack from outside is a hash: sound, of whole pairs, no field twice."""
+def is_sound_hash(packed: bytes, is_deep: bool = True) -> bool:
+    """Say whether a listpack from outside is a hash: sound, of whole pairs, no field twice.
+
+    is_deep: look at each entry, and not only at the frame and the number of entries.
+    """
+    if not is_deep and listpack.is_framed(packed):
+        count = listpack.length(packed)
+        return count > 0 and count % PAIR == 0
     if not listpack.is_sound(packed):
         return False
     fields = listpack.texts(packed)[::PAIR]

@@ -25,6 +25,7 @@ DIRECTIVES: Final = (
     "zset-max-listpack-value",
     "stream-node-max-bytes",
     "stream-node-max-entries",
+    "sanitize-dump-payload",
 )
 # What list-max-listpack-size means below 0: bytes, by its absolute value.
 LIST_SIZES_BYTES: Final = (0, 4096, 8192, 16384, 32768, 65536)
@@ -47,6 +48,9 @@ class Limits:
         # A node of a stream; 0: no limit.
         self.stream_bytes = 4096
         self.stream_entries = 100
+        # Whether packs in files, and in payloads from clients, are checked entry by entry.
+        self.checks_files = True
+        self.checks_payloads = True
         self._config: Config | None = None
 
     def follow(self, config: Config) -> None:
@@ -71,4 +75,6 @@ class Limits:
         size = config.list_max_listpack_size
         self.list_elements = max(size, 0)
         self.list_bytes = LIST_SIZES_BYTES[min(-size, len(LIST_SIZES_BYTES) - 1)] if size < 0 else 0
+        self.checks_files = config.sanitize_dump_payload == "yes"
+        self.checks_payloads = config.sanitize_dump_payload != "no"
         return ""

@@ -246,6 +246,14 @@ def is_sound(pack: bytes) -> bool:
     return at == past and claimed in (count, COUNT_UNKNOWN)
 
 
+def is_framed(pack: bytes) -> bool:
+    """Say whether size, count and end of a pack from outside are right; what lies between is believed."""
+    size = len(pack)
+    if size < FIRST + 1 or pack[-1] != END or (pack[4] & pack[5]) == END:
+        return False  # a pack that does not say its count has to be walked through anyway
+    return int.from_bytes(pack[:4], "little") == size
+
+
 def _sound_entry_end(pack: bytes, at: int, past: int) -> int:
     """Return the position behind an entry that lies before `past` and is well formed; else -1."""
     head = pack[at]

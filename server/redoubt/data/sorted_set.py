@@ -278,8 +278,14 @@ def _score_at(packed: bytes, at: int) -> float:
     return float(listpack.text_at(packed, at))
 
 
-def is_sound_sorted_set(packed: bytes) -> bool:
-    """Say whether a listpack from outside is a sorted set: pairs with real scores, in order, none twice."""
+def is_sound_sorted_set(packed: bytes, is_deep: bool = True) -> bool:
+    """Say whether a listpack from outside is a sorted set: pairs with real scores, in order, none twice.
+
+    is_deep: look at each entry, and not only at the frame and the number of entries.
+    """
+    if not is_deep and listpack.is_framed(packed):
+        count = listpack.length(packed)
+        return count > 0 and count % PAIR == 0
     if not listpack.is_sound(packed):
         return False
     words = listpack.texts(packed)

@@ -190,14 +190,17 @@ class NodeReader:
         return self._fields
 
 
-def is_sound_node(pack: bytes, node_id: int) -> bool:
-    """Say whether a pack from outside is a node: its counts, its elements, and ids that ascend."""
-    if not listpack.is_sound(pack):
+def is_sound_node(pack: bytes, node_id: int, is_deep: bool = True) -> bool:
+    """Say whether a pack from outside is a node: its counts; if deep its elements and ascending ids."""
+    is_deep = is_deep or not listpack.is_framed(pack)
+    if is_deep and not listpack.is_sound(pack):
         return False
     walk = _Walk(pack)
     live = walk.integer()
     deleted = walk.integer()
     field_count = walk.integer()
+    if not is_deep:
+        return live >= 0 and deleted >= 0 and field_count >= 0 and not walk.is_broken
     if not walk.skip(field_count) or walk.integer() != 0 or live < 0 or deleted < 0:
         return False
     before = -1

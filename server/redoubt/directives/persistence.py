@@ -21,5 +21,11 @@ ROWS: Final[list[Directive]] = [
     Directive("rdbcompression", YesNo(), "Compress long strings in snapshots (LZF)."),
     Directive("rdbchecksum", YesNo(), "End snapshots with a checksum, and verify it.", is_mutable=False),
     Directive("stop-writes-on-bgsave-error", YesNo(), "Refuse writes while the last snapshot failed."),
+    Directive(
+        "sanitize-dump-payload",
+        Choice("no", "yes", "clients"),
+        "Whose packed values are checked entry by entry: nobody's, those of files and clients, or of clients.",
+    ),
+    Directive("rdb-del-sync-files", YesNo(), "No effect: full copies to replicas leave no files."),
     Directive("appendonly", Choice("no"), "Only `no`: there is no append-only file."),
 ]

@@ -73,11 +73,15 @@ def version_of(payload: bytes) -> int:
     return version
 
 
-def restore(payload: bytes, limits: Limits | None = None) -> Value:
-    """Return the value of a payload, after checking its footer; raises UntrustedPayload or BadPayload."""
+def restore(payload: bytes, limits: Limits | None = None, is_deep: bool = True) -> Value:
+    """Return the value of a payload, after checking its footer; raises UntrustedPayload or BadPayload.
+
+    is_deep: whether packs are looked at entry by entry (directive sanitize-dump-payload).
+    """
     version = version_of(payload)
     source = RdbSource("payload", limits=limits)
     source.version = version
+    source.checks_packs = is_deep
     source.feed(payload[:-FOOTER_BYTES])
     source.gather()
     try:
@@ -85,5 +89,5 @@ def restore(payload: bytes, limits: Limits | None = None) -> Value:
         if reader is None:
             raise BadPayload
         return reader().read(source)
-    except (Underrun, CorruptFile):
+    except (Underrun, CorruptFile, IndexError):
         raise BadPayload from None

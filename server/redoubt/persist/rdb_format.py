@@ -43,7 +43,12 @@ TYPE_HASH: Final = 4
 TYPE_SORTED_SET_2: Final = 5
 TYPE_MODULE_PRERELEASE: Final = 6
 TYPE_MODULE: Final = 7
+TYPE_HASH_ZIPMAP: Final = 9  # Redis up to 2.4
+TYPE_LIST_ZIPLIST: Final = 10  # up to 3.0
 TYPE_SET_INTSET: Final = 11
+TYPE_SORTED_SET_ZIPLIST: Final = 12  # up to 6.2
+TYPE_HASH_ZIPLIST: Final = 13  # up to 6.2
+TYPE_LIST_QUICKLIST: Final = 14  # 3.2 to 6.2
 TYPE_STREAM: Final = 15
 TYPE_HASH_LISTPACK: Final = 16
 TYPE_SORTED_SET_LISTPACK: Final = 17
@@ -55,13 +60,6 @@ TYPE_HASH_LISTPACK_TIMES_OLD: Final = 23
 TYPE_HASH_TIMES: Final = 24
 TYPE_HASH_LISTPACK_TIMES: Final = 25
 TYPE_STREAM_3: Final = 21
-
-# Of value types that are known but which no reader stands for, to name them in the refusal.
-TYPE_NAMES: Final = {
-    1: "list", 2: "set", 3: "sorted set", 4: "hash", 5: "sorted set", 9: "hash", 10: "list", 11: "set",
-    12: "sorted set", 13: "hash", 14: "list", 15: "stream", 16: "hash", 17: "sorted set", 18: "list",
-    19: "stream", 20: "set", 21: "stream", 22: "hash", 23: "hash", 24: "hash", 25: "hash",
-}  # fmt: skip
 
 ENCODING_INT8: Final = 0
 ENCODING_INT16: Final = 1
@@ -84,5 +82,4 @@ class CorruptFile(Exception):
 
 def module_name(module_id: int) -> str:
     """Decode the name in a module id: nine characters of six bits above a ten-bit version."""
-    letters = [MODULE_NAME_ALPHABET[(module_id >> shift) & 63] for shift in range(58, 9, -6)]
-    return "".join(letters).rstrip("A") or "A"
+    return "".join([MODULE_NAME_ALPHABET[(module_id >> shift) & 63] for shift in range(58, 9, -6)])

@@ -1,16 +1,19 @@
 """Hashes in RDB: a listpack as it lies in memory, or the number of fields and then field and value in turn.
 
+Old files have ziplists (2.6 to 6.2) and zipmaps (before) in the place of the listpack.
+
 What comes from outside is checked before it is believed: a listpack by its structure, and both forms for
 fields that stand twice. Which form the value has here is decided anew by the limits in force, as in Redis: a
 table that fits is packed, and a pack of too many fields becomes a table. Hashes with fields that expire have
 forms of their own (`rdb_hash_times`).
 
-Source: Redis `src/rdb.c` (RDB_TYPE_HASH, RDB_TYPE_HASH_LISTPACK).
+Source: Redis `src/rdb.c` (RDB_TYPE_HASH, RDB_TYPE_HASH_LISTPACK, _ZIPLIST, _ZIPMAP).
 """
 
 from __future__ import annotations
 
-from redoubt.data.hash import Hash, is_sound_hash
+from redoubt.data import listpack
+from redoubt.data.hash import PAIR, Hash, is_sound_hash
 from redoubt.data.text import Value
 from redoubt.persist.rdb_format import (
     TYPE_HASH,
@@ -22,6 +25,7 @@ from redoubt.persist.rdb_hash_times import put_loaded, write_with_times
 from redoubt.persist.rdb_source import RdbSource
 from redoubt.persist.rdb_text import write_length, write_text
 from redoubt.persist.rdb_value import ValueReader, ValueWriter
+from redoubt.persist.rdb_ziplist import ziplist_texts, zipmap_texts
 
 
 class HashWriter(ValueWriter):
@@ -55,12 +59,39 @@ class PackedHashReader(ValueReader):
     def read(self, source: RdbSource) -> Value:
         """Read one hash."""
         packed = source.text()
-        if not is_sound_hash(packed):
+        if not is_sound_hash(packed, source.checks_packs):
             raise source.corrupt("the listpack of a hash", f"{len(packed)} bytes that are none")
         value = Hash(packed)
         if value.count() > source.limits.hash_fields:
             value.unpack()
         return value
+
+
+class ZiplistHashReader(ValueReader):
+    """Reads the packed form of files before Redis 7.0; stateless."""
+
+    def read(self, source: RdbSource) -> Value:
+        """Read one hash."""
+        return _hash_of(source, ziplist_texts(source.text()), "the ziplist of a hash")
+
+
+class ZipmapReader(ValueReader):
+    """Reads the packed form of files before Redis 2.6; stateless."""
+
+    def read(self, source: RdbSource) -> Value:
+        """Read one hash."""
+        return _hash_of(source, zipmap_texts(source.text()), "a zipmap")
+
+
+def _hash_of(source: RdbSource, words: list[bytes] | None, expected: str) -> Value:
+    """Make a hash of fields and values in turn; it is packed if our limits allow it."""
+    if not words or len(words) % PAIR or len(frozenset(words[::PAIR])) * PAIR != len(words):
+        raise source.corrupt(expected, "bytes that are none")
+    value = Hash(listpack.build(words))
+    limits = source.limits
+    if len(words) > limits.hash_fields * PAIR or max([len(word) for word in words]) > limits.hash_bytes:
+        value.unpack()
+    return value
 
 
 class HashReader(ValueReader):

@@ -1,10 +1,10 @@
 """Lists in RDB: the number of chunks, then each chunk, a listpack as it lies in memory.
 
-Redis marks each chunk as packed, or as plain for one element too large for a listpack; older versions of the
-format hold elements one by one (type 1), which is read, too. Chunks from outside are checked before they are
-believed, and kept as they came.
+Redis marks each chunk as packed, or as plain for one element too large for a listpack. Files before 7.0 hold
+chunks that are ziplists (type 14), one ziplist (10), or elements one by one (1); all are read, too. Chunks
+from outside are checked before they are believed, and kept as they came.
 
-Source: Redis `src/rdb.c` (RDB_TYPE_LIST, RDB_TYPE_LIST_QUICKLIST_2).
+Source: Redis `src/rdb.c` (RDB_TYPE_LIST, _LIST_ZIPLIST, _LIST_QUICKLIST, _LIST_QUICKLIST_2).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from redoubt.persist.rdb_format import TYPE_LIST_QUICKLIST_2
 from redoubt.persist.rdb_source import RdbSource
 from redoubt.persist.rdb_text import write_length, write_text
 from redoubt.persist.rdb_value import ValueReader, ValueWriter
+from redoubt.persist.rdb_ziplist import ziplist_texts
 
 PLAIN: Final = 1
 PACKED: Final = 2
@@ -52,14 +53,7 @@ class ChunkedListReader(ValueReader):
             self._left = source.length()
             source.commit()
         while self._left:
-            container = source.length()
-            chunk = source.text()
-            if container == PLAIN:
-                chunk = listpack.build([chunk])
-            elif container != PACKED:
-                raise source.corrupt("a chunk of a list, plain or packed", f"the container {container}")
-            elif not listpack.is_sound(chunk):
-                raise source.corrupt("the listpack of a list", f"{len(chunk)} bytes that are none")
+            chunk = self._chunk(source)
             count = listpack.length(chunk)
             if count:
                 self._list.take_chunk(chunk, count)
@@ -69,9 +63,44 @@ class ChunkedListReader(ValueReader):
             raise source.corrupt("a list with elements", "one without")
         return self._list
 
+    def _chunk(self, source: RdbSource) -> bytes:
+        container = source.length()
+        chunk = source.text()
+        if container == PLAIN:
+            return listpack.build([chunk])
+        if container != PACKED:
+            raise source.corrupt("a chunk of a list, plain or packed", f"the container {container}")
+        if (source.checks_packs or not listpack.is_framed(chunk)) and not listpack.is_sound(chunk):
+            raise source.corrupt("the listpack of a list", f"{len(chunk)} bytes that are none")
+        return chunk
+
+
+class ZiplistChunksReader(ChunkedListReader):
+    """Reads the chunks of Redis 3.2 to 6.2."""
+
+    def _chunk(self, source: RdbSource) -> bytes:
+        words = ziplist_texts(source.text())
+        if words is None:
+            raise source.corrupt("the ziplist of a list", "bytes that are none")
+        return listpack.build(words)
+
+
+class ZiplistListReader(ValueReader):
+    """Reads the packed lists of Redis up to 3.0; stateless."""
+
+    def read(self, source: RdbSource) -> Value:
+        """Read one list, whose chunks are as large as our limits say."""
+        words = ziplist_texts(source.text())
+        if not words:
+            raise source.corrupt("the ziplist of a list", "bytes that are none")
+        value = TextList()
+        for word in words:
+            value.push(word, False, source.limits)
+        return value
+
 
 class ListReader(ValueReader):
-    """Reads the form of old files, an element at a time."""
+    """Reads the form of the oldest files, an element at a time."""
 
     def __init__(self) -> None:
         self._list = TextList()

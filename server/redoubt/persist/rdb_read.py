@@ -6,8 +6,8 @@ REDIS and version 80 with VALKEY, verifies the checksum, and stops at the first 
 CorruptFile(path, offset, what was expected): a file is loaded whole or not at all. What follows the end of
 the RDB part stays with the reader and is asked for by `rest` (a full sync continues with commands).
 
-Called by the loader of dump.rdb and by the replica. It decides nothing about expired or foreign keys; the
-sink does. Hints of LRU and LFU are read and dropped: the order of use is not stored.
+Called by the loader of dump.rdb and by the replica. It decides nothing about expired or foreign keys, nor
+about the hints of LRU and LFU; the sink does.
 
 Source: Redis `src/rdb.c` (rdbLoadRioWithLoadingCtx), `src/rdb.h`; Valkey 9 for version 80.
 """
@@ -36,7 +36,6 @@ from redoubt.persist.rdb_format import (
     REDIS_VERSION_MAX,
     TYPE_MODULE,
     TYPE_MODULE_PRERELEASE,
-    TYPE_NAMES,
     VALKEY_VERSION_MAX,
     VALKEY_VERSION_MIN,
     module_name,
@@ -57,6 +56,9 @@ class RdbSink:
 
     def resize(self, database: int, key_count: int, expiry_count: int) -> None:
         """Take note of how many keys will come."""
+
+    def use(self, idle_s: int, frequency: int) -> None:
+        """Take note of the next key's use: seconds idle, or the logarithmic counter; -1: not said."""
 
     def entry(self, database: int, key: bytes, value: Value, expires_ms: int) -> None:
         """Take one key; `expires_ms`: absolute, 0 for none."""
@@ -106,6 +108,9 @@ class RdbReader:
                 source.rewind()
                 if not source.gather():
                     return False
+            except IndexError:
+                # Of a pack that was believed without a look at its entries.
+                raise source.corrupt("a sound value", "one that ends too early") from None
             else:
                 source.commit()
         return False
@@ -179,9 +184,9 @@ class RdbReader:
             name = source.text()
             self._sink.field(name, source.text())
         elif code == OP_IDLE:
-            source.length()
+            self._sink.use(source.length(), -1)
         elif code == OP_FREQUENCY:
-            source.byte()
+            self._sink.use(-1, source.byte())
         elif code == OP_SLOT_INFO:
             for _ in range(3):
                 source.length()
@@ -201,16 +206,16 @@ class RdbReader:
         source = self._source
         if code == OP_MODULE_AUX:
             name = module_name(source.length())
-            raise source.corrupt("data without modules", f"data of the module {name!r}")
+            found = f"AUX module data I can't load: no matching module {name!r}"
+            raise source.corrupt("data without modules", found)
         if code in (TYPE_MODULE, TYPE_MODULE_PRERELEASE):
             key = source.text()
             name = module_name(source.length())
-            raise source.corrupt("a value of a known type", f"a value of the module {name!r} under {key!r}")
+            found = f"module data I can't load: no matching module type {name!r} (key {key!r})"
+            raise source.corrupt("a value of a known type", found)
         if code == OP_FUNCTION_PRERELEASE:
             raise source.corrupt("functions in the format of Redis 7.0", "those of a release candidate")
-        name = TYPE_NAMES.get(code, "")
-        found = f"a {name}, type {code}" if name else f"the byte {code}"
-        raise source.corrupt("an opcode or a value of a known type", found)
+        raise source.corrupt("an opcode or a value of a known type", f"the byte {code}")
 
     def _checksum(self) -> None:
         source = self._source

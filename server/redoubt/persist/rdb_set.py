@@ -44,7 +44,7 @@ class IntsetReader(ValueReader):
     def read(self, source: RdbSource) -> Value:
         """Read one set."""
         packed = source.text()
-        if not intset.is_sound(packed) or intset.length(packed) == 0:
+        if not intset.is_sound(packed, source.checks_packs) or intset.length(packed) == 0:
             raise source.corrupt("an intset with members", f"{len(packed)} bytes that are none")
         value = MemberSet()
         value.packed = packed
@@ -59,15 +59,22 @@ class PackedSetReader(ValueReader):
     def read(self, source: RdbSource) -> Value:
         """Read one set."""
         packed = source.text()
-        members = listpack.texts(packed) if listpack.is_sound(packed) else []
-        if not members or len(frozenset(members)) < len(members):
+        if not _is_sound_set(packed, source.checks_packs):
             raise source.corrupt("the listpack of a set", f"{len(packed)} bytes that are none")
         value = MemberSet()
         value.form = FORM_PACKED
         value.packed = packed
-        if len(members) > source.limits.set_members:
+        if value.count() > source.limits.set_members:
             value.unpack()
         return value
+
+
+def _is_sound_set(packed: bytes, is_deep: bool) -> bool:
+    """Say whether a listpack from outside is a set: sound, not empty, no member twice."""
+    if not is_deep and listpack.is_framed(packed):
+        return listpack.length(packed) > 0
+    members = listpack.texts(packed) if listpack.is_sound(packed) else []
+    return 0 < len(frozenset(members)) == len(members)
 
 
 class SetReader(ValueReader):

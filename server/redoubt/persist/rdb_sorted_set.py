@@ -1,9 +1,10 @@
 """Sorted sets in RDB: a listpack as it lies in memory, or the number of members, each with a binary double.
 
-Files before version 8 hold scores as text (type 3), which is read, too. What comes from outside is checked
+Files before version 8 hold scores as text (type 3), and those before Redis 7.0 ziplists instead of listpacks;
+both are read, too. What comes from outside is checked
 before it is believed, and takes the form that the limits in force give it.
 
-Source: Redis `src/rdb.c` (RDB_TYPE_ZSET, RDB_TYPE_ZSET_2, RDB_TYPE_ZSET_LISTPACK, rdbLoadDoubleValue).
+Source: Redis `src/rdb.c` (RDB_TYPE_ZSET, RDB_TYPE_ZSET_2, _LISTPACK, _ZIPLIST, rdbLoadDoubleValue).
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import struct
 from math import inf, isnan
 from typing import Final
 
-from redoubt.data.sorted_set import SortedSet, is_sound_sorted_set
+from redoubt.data import listpack
+from redoubt.data.sorted_set import PAIR, SortedSet, is_sound_sorted_set
 from redoubt.data.text import Value
 from redoubt.persist.rdb_format import TYPE_SORTED_SET_2, TYPE_SORTED_SET_LISTPACK
 from redoubt.persist.rdb_source import RdbSource
 from redoubt.persist.rdb_text import write_length, write_text
 from redoubt.persist.rdb_value import ValueReader, ValueWriter
+from redoubt.persist.rdb_ziplist import ziplist_texts
 
 SCORE_BYTES: Final = 8
 # What stands for the length of a score as text: not a number, the two infinities.
@@ -54,10 +57,27 @@ class PackedSortedSetReader(ValueReader):
     def read(self, source: RdbSource) -> Value:
         """Read one sorted set."""
         packed = source.text()
-        if not is_sound_sorted_set(packed):
+        if not is_sound_sorted_set(packed, source.checks_packs):
             raise source.corrupt("the listpack of a sorted set", f"{len(packed)} bytes that are none")
         value = SortedSet(packed)
         if value.count() > source.limits.zset_members:
+            value.unpack()
+        return value
+
+
+class ZiplistSortedSetReader(ValueReader):
+    """Reads the packed form of files before Redis 7.0; stateless."""
+
+    def read(self, source: RdbSource) -> Value:
+        """Read one sorted set; it is packed if our limits allow it."""
+        words = ziplist_texts(source.text())
+        packed = listpack.build(words) if words else b""
+        if not words or not is_sound_sorted_set(packed):
+            raise source.corrupt("the ziplist of a sorted set", "bytes that are none")
+        value = SortedSet(packed)
+        limits = source.limits
+        longest = max([len(member) for member in words[::PAIR]])
+        if value.count() > limits.zset_members or longest > limits.zset_bytes:
             value.unpack()
         return value
 

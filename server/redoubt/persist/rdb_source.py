@@ -42,6 +42,8 @@ class RdbSource:
         self.path = path
         # How large the packed form of a value may be here.
         self.limits = Limits() if limits is None else limits
+        # Whether what lies packed is looked at entry by entry, and not only at its frame.
+        self.checks_packs = self.limits.checks_files
         self.text_bytes_max = text_bytes_max
         # Of the file or payload: Redis's, or from 80 on Valkey's. A few types depend on whose it is.
         self.version = 0

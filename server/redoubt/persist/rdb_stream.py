@@ -143,7 +143,7 @@ class StreamReader(ValueReader):
             pack = source.text()
             node_id = int.from_bytes(key, "big")
             is_behind = not stream.node_ids or node_id > stream.node_ids[-1]
-            if len(key) != ID_BYTES or not is_behind or not is_sound_node(pack, node_id):
+            if len(key) != ID_BYTES or not is_behind or not is_sound_node(pack, node_id, source.checks_packs):
                 raise source.corrupt("a node of a stream", f"{len(pack)} bytes that are none")
             stream.take_node(node_id, pack)
             stream.length += live_count(pack)

@@ -21,33 +21,51 @@ from redoubt.persist.rdb_format import (
     TYPE_HASH_LISTPACK_TIMES_OLD,
     TYPE_HASH_TIMES,
     TYPE_HASH_TIMES_OLD,
+    TYPE_HASH_ZIPLIST,
+    TYPE_HASH_ZIPMAP,
     TYPE_LIST,
+    TYPE_LIST_QUICKLIST,
     TYPE_LIST_QUICKLIST_2,
+    TYPE_LIST_ZIPLIST,
     TYPE_SET,
     TYPE_SET_INTSET,
     TYPE_SET_LISTPACK,
     TYPE_SORTED_SET,
     TYPE_SORTED_SET_2,
     TYPE_SORTED_SET_LISTPACK,
+    TYPE_SORTED_SET_ZIPLIST,
     TYPE_STREAM,
     TYPE_STREAM_2,
     TYPE_STREAM_3,
     TYPE_TEXT,
 )
-from redoubt.persist.rdb_hash import HashReader, HashWriter, PackedHashReader
+from redoubt.persist.rdb_hash import (
+    HashReader,
+    HashWriter,
+    PackedHashReader,
+    ZiplistHashReader,
+    ZipmapReader,
+)
 from redoubt.persist.rdb_hash_times import (
     OldPackedTimedHashReader,
     OldTimedHashReader,
     PackedTimedHashReader,
     TimedHashReader,
 )
-from redoubt.persist.rdb_list import ChunkedListReader, ListReader, ListWriter
+from redoubt.persist.rdb_list import (
+    ChunkedListReader,
+    ListReader,
+    ListWriter,
+    ZiplistChunksReader,
+    ZiplistListReader,
+)
 from redoubt.persist.rdb_set import IntsetReader, PackedSetReader, SetReader, SetWriter
 from redoubt.persist.rdb_sorted_set import (
     PackedSortedSetReader,
     SortedSetReader,
     SortedSetWriter,
     TextScoreReader,
+    ZiplistSortedSetReader,
 )
 from redoubt.persist.rdb_stream import NewStreamReader, OldStreamReader, StreamReader, StreamWriter
 from redoubt.persist.rdb_text import TextReader, TextWriter
@@ -75,13 +93,18 @@ READERS: Final[dict[int, type[ValueReader]]] = {
     TYPE_HASH_TIMES_OLD: OldTimedHashReader,
     TYPE_HASH_LISTPACK_TIMES: PackedTimedHashReader,
     TYPE_HASH_LISTPACK_TIMES_OLD: OldPackedTimedHashReader,
+    TYPE_HASH_ZIPLIST: ZiplistHashReader,
+    TYPE_HASH_ZIPMAP: ZipmapReader,
     TYPE_SET: SetReader,
     TYPE_SET_INTSET: IntsetReader,
     TYPE_SET_LISTPACK: PackedSetReader,
     TYPE_SORTED_SET: TextScoreReader,
     TYPE_SORTED_SET_2: SortedSetReader,
     TYPE_SORTED_SET_LISTPACK: PackedSortedSetReader,
+    TYPE_SORTED_SET_ZIPLIST: ZiplistSortedSetReader,
     TYPE_LIST: ListReader,
+    TYPE_LIST_ZIPLIST: ZiplistListReader,
+    TYPE_LIST_QUICKLIST: ZiplistChunksReader,
     TYPE_LIST_QUICKLIST_2: ChunkedListReader,
     TYPE_STREAM: OldStreamReader,
     TYPE_STREAM_2: StreamReader,
