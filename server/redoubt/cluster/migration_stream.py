@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from redoubt.cluster.slots import SLOTS, ranges_of, slots_of
 from redoubt.commands.declare import MOVABLE_KEYS, TABLE, Row, find, keys_of
 from redoubt.data.snapshot_cursor import SnapshotCursor
-from redoubt.data.table import Table
+from redoubt.data.table import Bucket, Table
 from redoubt.data.text import Value
 from redoubt.hooks import ChangeListener
 from redoubt.persist.rdb_format import OP_EXPIRE_MS
@@ -56,7 +56,7 @@ class SlotCursor(SnapshotCursor):
         self._written: list[bytes] = []
         self._written_bytes = 0
 
-    def take(self, items: list[tuple[bytes, Value, int]]) -> None:
+    def take(self, items: list[tuple[bytes, Value, int]], bucket: Bucket) -> None:
         """Write one bucket; a bucket of another slot is of no interest."""
         if not items or not self._is_moving[self.keyspace.slot_of(items[0][0])]:
             return

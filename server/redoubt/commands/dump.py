@@ -26,9 +26,9 @@ from redoubt.commands.declare import (
 )
 from redoubt.commands.reading import read
 from redoubt.data.field_deadlines import note_fields
-from redoubt.data.frequency import COUNTER_MAX, packed_counter
-from redoubt.data.keyspace import ACCESS_FREQUENT
+from redoubt.data.frequency import COUNTER_MAX
 from redoubt.data.text import INTEGER_MAX, Value
+from redoubt.data.use import take_over_use
 from redoubt.keyspace_events import EVENT_GENERIC
 from redoubt.persist.payload import BadPayload, UntrustedPayload, dump, restore, version_of
 from redoubt.persist.rdb_format import VERSION_WRITTEN
@@ -121,7 +121,7 @@ def restore_(ctx: Session, argv: list[bytes]) -> Reply:
     note_fields(ctx.db, key, value)
     if due_ms:
         ctx.db.set_expire(key, due_ms)
-    _set_use(ctx, key, options)
+    take_over_use(ctx.db, key, options.idle_s, options.frequency)
     if version_of(payload) != VERSION_WRITTEN:
         payload = dump(value)
     ctx.rewrite([b"RESTORE", key, b"%d" % due_ms, payload, *options.words(due_ms > 0)])
@@ -151,20 +151,3 @@ def _is_checked(ctx: Session) -> bool:
     if limits.checks_files:
         return True
     return limits.checks_payloads and not ctx.is_master_link and not ctx.user.skips_sanitizing
-
-
-def _set_use(ctx: Session, key: bytes, options: RestoreOptions) -> None:
-    """Take over how often or how long ago the key was used, as far as this server keeps account of it.
-
-    Idle times are kept for a bucket, and as the order within it: a key that comes idle goes to the front,
-    and only if it is alone does its idle time become the bucket's.
-    """
-    bucket = ctx.db.bucket_of(key)
-    assert bucket is not None
-    if options.frequency >= 0 and ctx.db.access == ACCESS_FREQUENT:
-        bucket.frequencies[key] = packed_counter(ctx.db.clock_ms, options.frequency)
-    if options.idle_s > 0 and ctx.db.access != ACCESS_FREQUENT:
-        value = bucket.values.pop(key)
-        bucket.values = {key: value, **bucket.values}
-        if len(bucket.values) == 1:
-            bucket.touched_ms = ctx.db.clock_ms - options.idle_s * 1000

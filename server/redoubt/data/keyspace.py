@@ -517,5 +517,5 @@ class Keyspace:
         items = bucket_items(bucket)
         for cursor in self.snapshots:
             if bucket.saved_by < cursor.number <= newest:
-                cursor.take(items)
+                cursor.take(items, bucket)
         bucket.saved_by = newest

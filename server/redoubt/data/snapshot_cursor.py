@@ -42,7 +42,7 @@ class SnapshotCursor:
         self.is_finished = False
         self.number = keyspace.begin_snapshot(self)
 
-    def take(self, items: list[tuple[bytes, Value, int]]) -> None:
+    def take(self, items: list[tuple[bytes, Value, int]], bucket: Bucket) -> None:
         """Take (key, value, expiry in absolute ms or 0) of one bucket; must copy growable values at once."""
         raise AssertionError(f"{type(self).__name__} takes nothing")
 

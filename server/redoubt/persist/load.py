@@ -11,6 +11,7 @@ from redoubt.data.field_deadlines import note_fields
 from redoubt.data.hash import Hash
 from redoubt.data.keyspace import Keyspace
 from redoubt.data.text import Value
+from redoubt.data.use import store_used
 from redoubt.persist.rdb_read import RdbSink
 
 
@@ -26,6 +27,9 @@ class DatasetLoader(RdbSink):
         self.functions: list[bytes] = []
         self.keys_loaded = 0
         self.keys_expired = 0
+        # How the next key was used; -1: nothing was said.
+        self._idle_s = -1
+        self._frequency = -1
 
     def field(self, name: bytes, text: bytes) -> None:
         """Remember an auxiliary field."""
@@ -35,13 +39,23 @@ class DatasetLoader(RdbSink):
         """Remember a function library."""
         self.functions.append(library)
 
+    def use(self, idle_s: int, frequency: int) -> None:
+        """Remember how the next key was used."""
+        self._idle_s = idle_s
+        self._frequency = frequency
+
     def entry(self, database: int, key: bytes, value: Value, expires_ms: int) -> None:
         """Store one key."""
         if 0 < expires_ms < self.drops_before_ms:
             self.keys_expired += 1
+            self._idle_s = self._frequency = -1
             return
         keyspace = self.keyspaces[database]
-        keyspace.store(key, value)
+        if self._idle_s < 0 and self._frequency < 0:
+            keyspace.store(key, value)
+        else:
+            store_used(keyspace, key, value, self._idle_s, self._frequency)
+            self._idle_s = self._frequency = -1
         if isinstance(value, Hash) and value.deadlines is not None:
             note_fields(keyspace, key, value)
         if expires_ms:

@@ -15,7 +15,9 @@ from redoubt.persist.rdb_format import (
     OP_AUX,
     OP_END,
     OP_EXPIRE_MS,
+    OP_FREQUENCY,
     OP_FUNCTION,
+    OP_IDLE,
     OP_RESIZE,
     OP_SELECT,
     VERSION_WRITTEN,
@@ -63,12 +65,22 @@ class RdbWriter:
             self._out.append(bytes([OP_SELECT]))
             write_length(database, self._out)
 
-    def entry(self, key: bytes, value: Value, expires_ms: int) -> None:
-        """Write one key with its value; `expires_ms`: absolute, 0 for none."""
+    def entry(
+        self, key: bytes, value: Value, expires_ms: int, idle_s: int = -1, frequency: int = -1
+    ) -> None:  # fmt: skip
+        """Write one key with its value; `expires_ms`: absolute, 0 for none.
+
+        idle_s, frequency: how it was used, for the policies of LRU and LFU; -1 says nothing.
+        """
         out = self._out
         writer = WRITERS[type(value)]
         if expires_ms:
             out.append(bytes([OP_EXPIRE_MS]) + expires_ms.to_bytes(8, "little", signed=True))
+        if idle_s >= 0:
+            out.append(bytes([OP_IDLE]))
+            write_length(idle_s, out)
+        if frequency >= 0:
+            out.append(bytes([OP_FREQUENCY, frequency]))
         out.append(bytes([writer.type_byte(value)]))
         write_text(key, self.is_compressed, out)
         writer.write(value, self.is_compressed, out)

@@ -28,9 +28,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from redoubt.data.keyspace import Keyspace
+from redoubt.data.keyspace import ACCESS_UNORDERED, Keyspace
 from redoubt.data.snapshot_cursor import SnapshotCursor
+from redoubt.data.table import Bucket
 from redoubt.data.text import Value
+from redoubt.data.use import frequency_of, idle_seconds
 from redoubt.persist.rdb_format import VERSION_FIELD_TIMES, VERSION_WRITTEN
 from redoubt.persist.rdb_write import RdbWriter
 
@@ -106,12 +108,22 @@ class Snapshot:
         self._cursors = []
         self.is_done = True
 
-    def write(self, database: int, items: list[tuple[bytes, Value, int]]) -> None:
-        """Write the content of one bucket (called by the cursors)."""
+    def write(
+        self, database: int, keyspace: Keyspace, items: list[tuple[bytes, Value, int]], bucket: Bucket
+    ) -> None:
+        """Write the content of one bucket (called by the cursors).
+
+        database: its number when the snapshot began; `keyspace` may have been swapped away from it.
+        """
         writer = self._writer
         writer.select(database)
-        for key, value, expires_ms in items:
-            writer.entry(key, value, expires_ms)
+        if keyspace.access == ACCESS_UNORDERED:
+            for key, value, expires_ms in items:
+                writer.entry(key, value, expires_ms)
+        else:
+            idle_s = idle_seconds(keyspace, bucket)
+            for key, value, expires_ms in items:
+                writer.entry(key, value, expires_ms, idle_s, frequency_of(keyspace, bucket, key))
         self.keys_written += len(items)
         self.collect()
         if 0 < self.alarm_bytes < self.pending_bytes and self.on_alarm is not None:
@@ -133,7 +145,7 @@ class DatabaseCursor(SnapshotCursor):
         self._database = keyspace.database
         self._snapshot = snapshot
 
-    def take(self, items: list[tuple[bytes, Value, int]]) -> None:
+    def take(self, items: list[tuple[bytes, Value, int]], bucket: Bucket) -> None:
         """Write one bucket, because its turn has come or because it is about to change."""
         if items:
-            self._snapshot.write(self._database, items)
+            self._snapshot.write(self._database, self.keyspace, items, bucket)

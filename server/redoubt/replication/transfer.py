@@ -53,6 +53,9 @@ class Transfer:
         self.keyspaces = [
             Keyspace(keyspace.database, state.random, keyspace.is_cluster) for keyspace in state.keyspaces
         ]
+        for keyspace, new in zip(state.keyspaces, self.keyspaces, strict=True):
+            new.access = keyspace.access
+            new.clock_ms = keyspace.clock_ms
         # What was given up on the way: the old dataset, dropped early.
         self.garbage: list[Keyspace] = []
         self.has_dropped_old = False

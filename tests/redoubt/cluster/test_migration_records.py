@@ -14,6 +14,7 @@ from redoubt.data.keyspace import Keyspace
 from redoubt.data.memory import used_memory
 from redoubt.data.slot_tables import absorb
 from redoubt.data.snapshot_cursor import SnapshotCursor
+from redoubt.data.table import Bucket
 from redoubt.data.text import Value
 from tests.redoubt.cluster.movers import ME, NAME, NODES, OTHER, keys_in
 
@@ -27,7 +28,7 @@ class Copy(SnapshotCursor):
         super().__init__(keyspace)
         self.found: dict[bytes, Value] = {}
 
-    def take(self, items: list[tuple[bytes, Value, int]]) -> None:
+    def take(self, items: list[tuple[bytes, Value, int]], bucket: Bucket) -> None:
         self.found.update({key: value for key, value, _ in items})
 
 

@@ -16,6 +16,7 @@ from redoubt.data.memory import size_of, size_of_bytes
 from redoubt.data.random_key import random_key
 from redoubt.data.slot_tables import count_in_slot, delete_slot, keys_in_slot
 from redoubt.data.snapshot_cursor import SnapshotCursor
+from redoubt.data.table import Bucket
 from redoubt.data.text import GrowableText, Value, text_bytes
 
 NOW_MS = 1_700_000_000_000
@@ -31,7 +32,7 @@ class Recorder(SnapshotCursor):
         super().__init__(keyspace)
         self.taken: list[tuple[bytes, bytes, int]] = []
 
-    def take(self, items: list[tuple[bytes, Value, int]]) -> None:
+    def take(self, items: list[tuple[bytes, Value, int]], bucket: Bucket) -> None:
         self.taken.extend([(key, text_bytes(value), due_ms) for key, value, due_ms in items])
 
 
