@@ -56,6 +56,7 @@ bench-server: $(VENV)/.installed $(COMPILED)/.installed
 	@$(BIN)/python -u -m bench.latency --write docs/benchmarks.md
 	@$(CURDIR)/$(COMPILED)/bin/python -u -m bench.pauses --write docs/benchmarks.md
 	@$(BIN)/python -u -m bench.memory --write docs/benchmarks.md
+	@$(BIN)/python -u -m bench.persistence --write docs/benchmarks.md
 
 bench-operator: $(VENV)/.installed $(COMPILED)/.installed
 	@$(BIN)/python -u -m bench.operator_times
