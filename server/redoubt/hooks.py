@@ -422,8 +422,11 @@ class ProcessHook:
     def serve_others(self, caller: Session) -> None:
         """Read, run and answer what other clients have sent, from within a script of the caller."""
 
+    def show_life(self) -> None:
+        """Answer the bus and the health port, and nothing else, from within a script."""
+
     def served_others(self) -> None:
-        """Take note that the script in which others were served has ended."""
+        """Take note that the script has ended in which others were served or life was shown."""
 
     def cpu_seconds(self) -> tuple[float, float, float, float]:
         """Return the CPU time used: own system and user, system and user of ended children."""

@@ -28,6 +28,8 @@ STRANGER_IDLE_MS_MAX: Final = 15_000
 # A connect that is neither taken nor refused is given up after this share of the node timeout.
 DIAL_TIMEOUT_DIVISOR: Final = 2
 DIAL_TIMEOUT_MS_MIN: Final = 200
+# What a stream may bring while a script runs, to be taken in afterwards; more is left in the kernel.
+POSTPONED_BYTES_MAX: Final = 1024 * 1024
 # PINGs whose answer is awaited on one stream; a peer that answers none of so many is silent anyway.
 UNANSWERED_MAX: Final = 1_000
 
@@ -45,6 +47,9 @@ class BusLink(Link):
         self.pings_sent_ms: list[int] = []
         self.pongs_received = 0
         self.sent_bytes_now = 0
+        # Packets that arrived while a script ran.
+        self.postponed: list[bytes] = []
+        self.postponed_bytes = 0
 
     def buffered_bytes(self) -> int:
         """Count what waits: what is to leave at the end of this turn, and what has not left yet."""
@@ -68,6 +73,10 @@ class BusHandler:
 
     def packet(self, link: BusLink, message: Message, now_ms: int) -> None:
         """Take one decoded message."""
+        raise AssertionError
+
+    def pinged_while_busy(self, link: BusLink, now_ms: int) -> None:
+        """Answer a PING of a known node, and do no more: a script is running."""
         raise AssertionError
 
     def settle(self, now_ms: int) -> None:
@@ -189,7 +198,12 @@ class Bus(LinkOwner):
         if link.is_closed:
             return
         try:
-            for packet in link.reader.feed(data):
+            packets = link.reader.feed(data)
+            if link.postponed:
+                packets = link.postponed + packets
+                link.postponed = []
+                link.postponed_bytes = 0
+            for packet in packets:
                 message = messages.decode(packet)
                 if message is None:
                     continue
@@ -200,6 +214,26 @@ class Bus(LinkOwner):
         except BadPacket:
             self.state.close(link)
         self.handler.settle(now_ms)
+
+    def received_while_busy(self, link: BusLink, data: bytes, now_ms: int) -> None:
+        """Answer the PINGs of a known node, and keep the rest until `received` is called again.
+
+        The others see that this node lives. What they say must not change the map, the roles or the data
+        under a running script; the claims and the gossip of an answered PING come again with the next one.
+        """
+        node = link.node
+        try:
+            for packet in link.reader.feed(data):
+                message = messages.decode(packet)
+                is_ping = message is not None and message.kind == messages.PING
+                if message is not None and is_ping and node is not None and message.sender == node.node_id:
+                    self.received_count[messages.PING] += 1
+                    self.handler.pinged_while_busy(link, now_ms)
+                else:
+                    link.postponed.append(packet)
+                    link.postponed_bytes += len(packet)
+        except BadPacket:
+            self.state.close(link)
 
     def closed(self, link: Link, now_ms: int) -> None:
         assert isinstance(link, BusLink)

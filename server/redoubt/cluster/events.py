@@ -44,6 +44,9 @@ class ClusterEvents(BusHandler):
     def refused(self, node: ClusterNode, now_ms: int) -> None:
         self.cluster.failures.refused(node, now_ms)
 
+    def pinged_while_busy(self, link: BusLink, now_ms: int) -> None:
+        self.cluster.gossip.pong(link, link.node, now_ms)
+
     def settle(self, now_ms: int) -> None:
         self.cluster.settle(now_ms)
 

@@ -6,8 +6,8 @@ refused with BUSY by then. A connection accepted here has a plain transport unti
 the loop takes the socket over.
 
 The order of a turn is kept: what was written before the script goes to the replicas first, then replies
-go out. What the script writes is an open unit and stays; the caller is left alone. The cluster bus, the
-stream of our master and the metrics port wait for the end of the script.
+go out. What the script writes is an open unit and stays; the caller is left alone. The stream of our master
+waits for the end of the script; the cluster bus and the health port have `redoubt.runtime.heartbeat`.
 
 `RunningProcess` calls `serve` and `finish`. Source: Redis's processEventsWhileBlocked.
 """
@@ -19,7 +19,9 @@ import select
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
-from redoubt.interfaces import LANE_CLIENT, LANE_REPLICA, LISTEN_CLIENT, Exit
+from redoubt.interfaces import LANE_CLIENT, LANE_REPLICA, LISTEN_CLIENT
+from redoubt.runtime.heartbeat import Heartbeat
+from redoubt.runtime.plain_transport import PlainTransport
 from redoubt.runtime.stream import Stream
 from redoubt.session import Session
 
@@ -29,50 +31,6 @@ if TYPE_CHECKING:
 READ_BYTES: Final = 64 * 1024
 # Connections accepted at one look.
 ACCEPTED_MAX: Final = 16
-
-
-class PlainTransport:
-    """What a stream needs of a transport, for a socket that the loop does not know yet."""
-
-    def __init__(self, client: socket.socket) -> None:
-        self.client = client
-        self.unsent = b""
-        self.is_ended = False
-
-    def get_extra_info(self, name: str) -> Any:
-        """Return the socket or one of its addresses."""
-        if name == "socket":
-            return self.client
-        return self.client.getpeername() if name == "peername" else self.client.getsockname()
-
-    def set_write_buffer_limits(self, high: int | None = None) -> None:
-        """Take any amount: what is sent here are short replies."""
-
-    def get_write_buffer_size(self) -> int:
-        """Return what the kernel has not taken."""
-        return len(self.unsent)
-
-    def is_closing(self) -> bool:
-        """Say whether the stream has been closed."""
-        return self.is_ended
-
-    def write(self, data: Any) -> None:
-        """Keep what the kernel did not take; the loop sends it."""
-        self.unsent += bytes(data)
-
-    def pause_reading(self) -> None:
-        """Stop: the stream says itself whether it reads."""
-
-    def resume_reading(self) -> None:
-        """Go on."""
-
-    def close(self) -> None:
-        """End the stream; it is closed when the script has ended."""
-        self.is_ended = True
-
-    def abort(self) -> None:
-        """End the stream."""
-        self.is_ended = True
 
 
 class Adoption:
@@ -111,6 +69,7 @@ class BusyService:
         # Sockets of which nothing more comes.
         self.ended: set[int] = set()
         self.plain: dict[int, Stream] = {}
+        self.heartbeat = Heartbeat(runtime)
 
     def serve(self, caller: Session) -> None:
         """Look once at every socket, run what has come, and send the replies."""
@@ -133,9 +92,8 @@ class BusyService:
         self.flush(caller)
         state.current = current
         state.now_ms = now_ms
-        for effect in state.effects:
-            if isinstance(effect, Exit):
-                os._exit(effect.code)  # SHUTDOWN NOSAVE: the script must not go on
+        if self.runtime.exit_code >= 0:
+            os._exit(self.runtime.exit_code)  # SHUTDOWN NOSAVE: the script must not go on
 
     def is_served(self, descriptor: int, stream: Stream) -> bool:
         """Say whether to read from a stream."""
@@ -177,8 +135,9 @@ class BusyService:
         stream.data_received(data)
 
     def flush(self, caller: Session) -> None:
-        """Send what the replicas must have, then the replies of all but the caller."""
+        """Do what comes before, send what the replicas must have, then the replies of all but the caller."""
         state = self.runtime.node.state
+        self.runtime.fulfil_early()
         state.replication.before_flush(self.runtime.now_ms)
         self.flush_lane(LANE_REPLICA, caller)
         if not state.replication.holds_replies():
@@ -199,6 +158,7 @@ class BusyService:
 
     def finish(self) -> None:
         """End the service: the loop takes over the connections that were accepted here."""
+        self.heartbeat.finish()
         self.ended = set()
         plain, self.plain = self.plain, {}
         for stream in plain.values():

@@ -1,9 +1,10 @@
 """The HTTP port of a node: /metrics for Prometheus, /livez and /readyz for the kubelet.
 
 It runs on the node's own loop, because an answer from another thread would say nothing about whether the node
-answers. Liveness means no more than that: it never looks at role, loading or links, or a slow command would
-get a healthy master killed. Readiness asks `redoubt.readiness`. A scrape is rendered in slices, between which
-the node serves its clients; `?name[]=a&name[]=b` selects families.
+answers; while a script runs, `redoubt.runtime.heartbeat` has it answer. Liveness means no more than that: it
+never looks at role, loading or links, or a slow command would get a healthy master killed. Readiness asks
+`redoubt.readiness`. A scrape is rendered in slices, between which the node serves its clients;
+`?name[]=a&name[]=b` selects families.
 
 h11 reads and checks the requests. Every connection has limits: its number, the size of a request, the time
 for one, and the time it may idle. Nothing is ever changed through this port, and no password protects it:
@@ -49,6 +50,8 @@ class HealthPort:
         self.loop = loop
         self.clock_ms = clock_ms
         self.connections: set[HealthConnection] = set()
+        # A script runs and the loop does not: nothing can be done in slices.
+        self.is_busy = False
 
     def make(self) -> HealthConnection:
         """Return the protocol for a new connection."""
@@ -163,7 +166,7 @@ class HealthConnection(asyncio.Protocol):
         try:
             for piece in pieces:
                 parts.append(piece)
-                if perf_counter() >= until_s:
+                if perf_counter() >= until_s and not self.port.is_busy:
                     self.port.loop.call_soon(self.render, pieces, parts)
                     return
         except Exception:

@@ -45,6 +45,7 @@ from redoubt.interfaces import (
 )
 from redoubt.runtime import busy, disk, health, network
 from redoubt.runtime.clock import Clock
+from redoubt.runtime.plain_transport import PlainTransport
 from redoubt.runtime.stream import Stream
 
 if TYPE_CHECKING:
@@ -87,6 +88,8 @@ class Runtime:
         self.servers: dict[int, list[asyncio.Server]] = {}
         self.sockets: dict[int, list[socket.socket]] = {}  # the listening ones, by kind
         self.health_servers: list[asyncio.Server] = []
+        self.health_sockets: list[socket.socket] = []
+        self.health_port: health.HealthPort | None = None
         self.writers: dict[str, disk.PieceWriter] = {}
         self.tasks: set[asyncio.Task[None]] = set()
 
@@ -216,6 +219,17 @@ class Runtime:
 
     # The effects.
 
+    def fulfil_early(self) -> None:
+        """Do what the node has wished so far, from within a turn: no client is let go on."""
+        state = self.node.state
+        try:
+            while state.effects:
+                effects, state.effects = state.effects, []
+                for effect in effects:
+                    self.fulfil(effect)
+        except Exception:
+            self.fault("the middle of a turn")
+
     def fulfil(self, effect: Effect) -> None:
         """Do what the node wishes."""
         if isinstance(effect, SaveFile):
@@ -306,7 +320,7 @@ class Runtime:
         """Return the listening sockets of a kind."""
         return self.sockets.get(kind, [])
 
-    def adopt(self, stream: Stream, plain: busy.PlainTransport) -> None:
+    def adopt(self, stream: Stream, plain: PlainTransport) -> None:
         """Let the loop take over a socket that was accepted while a script was busy."""
         make: Callable[[], Any] = busy.Adoption(stream, plain).itself
         self.spawn(self.loop.connect_accepted_socket(make, plain.client))
@@ -316,8 +330,9 @@ class Runtime:
         config = self.config
         if not config.metrics_port:
             return
-        port = health.HealthPort(self.node.state, self.loop, self.clock.now_ms)
-        for listener in network.open_sockets(config.bind, config.metrics_port, config.tcp_backlog):
+        port = self.health_port = health.HealthPort(self.node.state, self.loop, self.clock.now_ms)
+        self.health_sockets = network.open_sockets(config.bind, config.metrics_port, config.tcp_backlog)
+        for listener in self.health_sockets:
             self.health_servers.append(complete(self.loop.create_server(port.make, sock=listener)))
 
     def open_listener(self, kind: int) -> None:

@@ -49,6 +49,11 @@ class RunningProcess(ProcessHook):
         if self.busy is not None:
             self.busy.serve(caller)
 
+    def show_life(self) -> None:
+        """Answer the bus and the health port from within a script, where there are sockets."""
+        if self.busy is not None:
+            self.busy.heartbeat.beat()
+
     def served_others(self) -> None:
         """Go back to the loop: the script has ended."""
         if self.busy is not None:

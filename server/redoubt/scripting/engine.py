@@ -5,9 +5,10 @@ in a session of their own, with the caller's user and database, to which no gate
 gates stand for are asked here, with the texts that scripts get. So a script may read where it may not write,
 and once it has written it is not stopped by a lack of memory.
 
-The server has one thread. Every 100,000 instructions the interpreter calls `tick`; after
-`busy-reply-threshold` milliseconds other clients are served from within it, by the runtime, and get BUSY for
-all but the commands that may end the script. A script that has written cannot be killed.
+The server has one thread. Every 100,000 instructions the interpreter calls `tick`. Every 100 milliseconds the
+runtime answers the cluster bus and the health port from within it; after `busy-reply-threshold` milliseconds
+other clients, too, who get BUSY for all but the commands that may end the script. A script that has written
+cannot be killed.
 
 The commands EVAL, FCALL and their relatives call `begin`, an interpreter, and `end`; the functions of `redis`
 call `execute`. Source: Redis `src/script.c` for order and texts; the page "Scripting with Lua".
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("redoubt")
 
+# How often a script is interrupted to show that this node lives: often enough for a node timeout of a second.
+LIFE_EVERY_MS: Final = 100
 # Redis: LOAD_TIMEOUT_MS.
 LOAD_TIMEOUT_MS: Final = 500
 UNKNOWN: Final = ErrorReply(b"ERR Unknown Redis command called from script")
@@ -208,6 +211,7 @@ class Scripting(ScriptingHook):
         if keys and state.cluster is not None:
             run.slot = caller.db.slot_of(keys[0])
         run.started_ms = state.process.monotonic_ms()
+        run.alive_ms = run.started_ms
         session = self.session()
         session.db = caller.db
         session.database = caller.database
@@ -250,6 +254,7 @@ class Scripting(ScriptingHook):
         self.state.dispatcher.end_unit()
         if run.is_timed_out:
             self.state.set_gate(GATE_BUSY, False)
+        if run.alive_ms != run.started_ms:
             self.state.process.served_others()
 
     def reply(self, run: ScriptRun, outcome: Outcome) -> Reply:
@@ -399,6 +404,9 @@ class Scripting(ScriptingHook):
             if self.loading_since_ms >= 0 and now_ms - self.loading_since_ms > LOAD_TIMEOUT_MS:
                 return b"ERR FUNCTION LOAD timeout"
             return None
+        if now_ms - run.alive_ms >= LIFE_EVERY_MS:
+            run.alive_ms = now_ms
+            process.show_life()
         threshold_ms = self.state.config.busy_reply_threshold
         if not run.is_timed_out:
             elapsed_ms = now_ms - run.started_ms
@@ -411,6 +419,7 @@ class Scripting(ScriptingHook):
                 "SCRIPT KILL" if run.is_eval else "FUNCTION KILL",
             )
             run.is_timed_out = True
+            run.alive_ms = now_ms
             self.state.set_gate(GATE_BUSY, True)
         process.serve_others(run.caller)
         if run.is_killed:

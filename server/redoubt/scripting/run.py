@@ -50,6 +50,7 @@ class ScriptRun:
         self.is_eval = is_eval
         self.is_read_only = False
         self.started_ms = 0  # on the monotonic clock of the process
+        self.alive_ms = 0  # when the bus and the health port were last answered; as `started_ms`: not yet
         self.has_written = False
         self.is_out_of_memory = False  # when it began
         self.is_timed_out = False

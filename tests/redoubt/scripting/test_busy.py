@@ -10,10 +10,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from http.client import HTTPConnection
 from typing import Any
 
 import pytest
 
+from bench.ports import free_port
 from redoubt.resp.replies import ErrorReply, SimpleString, encode_command
 from tests.redoubt.harness import Connection, ServerProcess, redis_process, server_process
 
@@ -61,9 +64,9 @@ class Running:
         return self.replies[0]
 
 
-def ask_until_busy(connection: Connection, expected: ErrorReply) -> None:
+def ask_until_busy(connection: Connection, expected: ErrorReply, key: str = "k") -> None:
     deadline = time.monotonic() + PATIENCE_S
-    while connection.ask("GET", "k") != expected:
+    while connection.ask("GET", key) != expected:
         assert time.monotonic() < deadline, "the script never became busy"
 
 
@@ -162,3 +165,91 @@ def test_a_reply_of_the_same_turn_does_not_wait_for_the_script() -> None:
         assert first.read() == 1
         assert sleeper.ask("SCRIPT", "KILL") == OK
         assert isinstance(second.read(), ErrorReply)
+
+
+OF_FIRST_NODE = "{06S}"  # slot 0
+ENDLESS = ("EVAL", "while true do end", "0")
+
+
+def ask_health(port: int, path: str) -> tuple[int, bytes]:
+    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def test_the_health_port_answers_long_before_other_clients_are_served() -> None:
+    health_port = free_port()
+    words = ("--busy-reply-threshold", "2000", "--metrics-port", str(health_port))
+    with server_process(*words) as server:
+        other = server.connect()
+        running = Running(server, *ENDLESS)
+        began = time.monotonic()
+        for _ in range(3):
+            assert ask_health(health_port, "/livez") == (200, b"ok\n")
+            assert ask_health(health_port, "/readyz") == (200, b"ok\n")
+            status, figures = ask_health(health_port, "/metrics")
+            assert status == 200 and b"redis_up 1" in figures
+        assert time.monotonic() - began < 2, "the others are served, too, by now"
+        ask_until_busy(other, BUSY_SCRIPT)
+        assert ask_health(health_port, "/livez")[0] == 200
+        assert other.ask("SCRIPT", "KILL") == OK
+        assert isinstance(running.reply(), ErrorReply)
+        assert ask_health(health_port, "/livez")[0] == 200
+
+
+def form_cluster(stack: ExitStack, *words: str) -> list[ServerProcess]:
+    """Start three masters that share the slots and know each other."""
+    nodes: list[ServerProcess] = []
+    for place in range(3):
+        bus = str(free_port())
+        own = ("--cluster-enabled", "yes", "--cluster-port", bus, "--bind", "127.0.0.1", *words)
+        node = stack.enter_context(server_process(*own))
+        first, past = 16384 * place // 3, 16384 * (place + 1) // 3
+        node.connect().ask("CLUSTER", "ADDSLOTSRANGE", first, past - 1)
+        for known in nodes:
+            known.connect().ask("CLUSTER", "MEET", "127.0.0.1", node.port, bus)
+        nodes.append(node)
+    deadline = time.monotonic() + PATIENCE_S
+    for node in nodes:
+        while b"cluster_state:ok" not in node.connect().ask("CLUSTER", "INFO"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    return nodes
+
+
+def test_a_busy_master_is_not_failed_by_the_others() -> None:
+    with ExitStack() as stack:
+        nodes = form_cluster(stack, "--cluster-node-timeout", "1000", "--busy-reply-threshold", "2500")
+        running = Running(nodes[0], *ENDLESS)
+        watch = [node.connect() for node in nodes[1:]]
+        until = time.monotonic() + 4
+        while time.monotonic() < until:
+            for connection in watch:
+                lines = connection.ask("CLUSTER", "NODES")
+                assert b"fail" not in lines, lines
+            time.sleep(0.05)
+        killer = nodes[0].connect()
+        assert killer.ask("SCRIPT", "KILL") == OK
+        assert isinstance(running.reply(), ErrorReply)
+        deadline = time.monotonic() + PATIENCE_S
+        while killer.ask("SET", OF_FIRST_NODE, "v") != OK:
+            assert time.monotonic() < deadline
+
+
+def test_what_the_bus_brings_while_a_script_runs_is_taken_in_afterwards() -> None:
+    with ExitStack() as stack:
+        nodes = form_cluster(stack, "--busy-reply-threshold", "200")
+        listener, sender, killer = nodes[0].connect(), nodes[1].connect(), nodes[0].connect()
+        listener.ask("SUBSCRIBE", "news")
+        running = Running(nodes[0], *ENDLESS)
+        ask_until_busy(killer, BUSY_SCRIPT, OF_FIRST_NODE)
+        for number in range(5):
+            sender.ask("PUBLISH", "news", str(number))
+        time.sleep(0.5)  # it lies in a buffer of the node that runs the script by now
+        assert killer.ask("SCRIPT", "KILL") == OK
+        assert isinstance(running.reply(), ErrorReply)
+        assert [listener.read()[2] for _ in range(5)] == [b"0", b"1", b"2", b"3", b"4"]
