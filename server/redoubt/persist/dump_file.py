@@ -162,7 +162,7 @@ class DumpFile(PersistenceHook):
         """Write a slice of the save that runs, or begin one that is due."""
         if self.background is not None:
             self.background.advance()
-        elif self.loading is None and self.is_due(now_ms):
+        elif not self.state.gates & GATE_LOADING and self.is_due(now_ms):
             log.info("%d changes. Saving...", self.changes())
             self.save_in_background(now_ms)
 

@@ -25,6 +25,8 @@ class DatasetLoader(RdbSink):
         self.fields: dict[bytes, bytes] = {}
         # The code of function libraries, which the caller installs at the end.
         self.functions: list[bytes] = []
+        # Whether a key may be there already, whose place the loaded one takes.
+        self.replaces = False
         self.keys_loaded = 0
         self.keys_expired = 0
         # How the next key was used; -1: nothing was said.
@@ -51,6 +53,8 @@ class DatasetLoader(RdbSink):
             self._idle_s = self._frequency = -1
             return
         keyspace = self.keyspaces[database]
+        if self.replaces:
+            keyspace.delete(key)
         if self._idle_s < 0 and self._frequency < 0:
             keyspace.store(key, value)
         else:
