@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 from redoubt.commands.declare import BLOCKING as BLOCKS
 from redoubt.commands.declare import ROWS
 from redoubt.resp.replies import OK
+from tests.differential.no_changes import GROUP_CALLS, GROUPS, NO_CHANGES
 from tests.differential.pair import Pair
 from tests.differential.transactions import BLOCKING, QUEUED, REFUSED, compare_transaction
 from tests.differential.vocabulary import KEYS, Call
@@ -123,6 +125,27 @@ def test_watched_keys_that_expire_count_as_changed(servers: tuple[ServerProcess,
         other.compare(*after.split())
         time.sleep(0.04)  # the one thing that no fake clock can do for a real server
         compare_transaction(pair, [[b"PING"]])
+    pair.close()
+    other.close()
+
+
+@pytest.mark.parametrize("before", [*NO_CHANGES, "a group"])
+def test_what_changes_nothing_counts_as_in_redis(
+    servers: tuple[ServerProcess, ServerProcess], before: str
+) -> None:
+    pair, other = Pair(*servers), Pair(*servers)
+    unequal: list[str] = []
+    for line in NO_CHANGES.get(before, GROUP_CALLS):
+        pair.reset()
+        for earlier in GROUPS if before == "a group" else [before]:
+            other.both([word.encode() for word in shlex.split(earlier)])
+        pair.compare("WATCH", "k")
+        other.both([word.encode() for word in shlex.split(line)])
+        pair.compare("MULTI")
+        theirs, ours = pair.both([b"EXEC"])
+        if theirs != ours:
+            unequal.append(f"{line}: {'kept' if theirs is not None else 'told'} by Redis")
+    assert not unequal
     pair.close()
     other.close()
 

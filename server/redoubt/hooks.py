@@ -128,7 +128,7 @@ class KeyListener:
     """
 
     def key_changed(self, database: int, key: bytes) -> None:
-        """Take note that a key was written, deleted or has expired; in place: that it is about to change."""
+        """Take note that a key was written or deleted, or has expired."""
 
     def database_changed(self, database: int) -> None:
         """Take note that all keys are about to be deleted, or that keys have arrived otherwise."""

@@ -98,6 +98,11 @@ class KeyWaits(KeyListener):
         for key in self.waiting[database]:
             self._note(database, key)
 
+    def wake(self, database: int, key: bytes) -> None:
+        """Let who waits for a key look again, although only something in it has gone: a consumer group."""
+        if key in self.waiting.get(database, {}):
+            self._note(database, key)
+
     def _note(self, database: int, key: bytes) -> None:
         if (database, key) not in self._ready:
             self._ready.add((database, key))

@@ -72,16 +72,15 @@ def add_members(ctx: Session, key: bytes, members: list[bytes]) -> int:
     if len(members) == 1 and found.has(members[0]):
         return 0
     size_before = ctx.db.begin_change(key)
-    changes_before = ctx.db.changes
     found.expect(members[0], len(members), limits)
     added = 0
     for member in members:
         added += found.add(member, limits)
-    ctx.db.end_change(found, size_before)
     if added == 0:
-        ctx.db.changes = changes_before
-    else:
-        ctx.notify(EVENT_SET, b"sadd", key)
+        ctx.db.end_quietly(found, size_before, False)  # expected members may have cost it its packed form
+        return 0
+    ctx.db.end_change(found, size_before)
+    ctx.notify(EVENT_SET, b"sadd", key)
     return added
 
 

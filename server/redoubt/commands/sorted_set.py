@@ -147,15 +147,14 @@ def _add(ctx: Session, key: bytes, addition: Addition, scores: list[float], memb
         addition.notify(ctx, key)
         return
     size_before = ctx.db.begin_change(key)
-    changes_before = ctx.db.changes
     try:
         for place in range(len(members)):
             addition.apply(ctx, found, scores[place], members[place])
     finally:
-        ctx.db.end_change(found, size_before)
         if addition.added + addition.updated == 0:
-            ctx.db.changes = changes_before
+            ctx.db.end_quietly(found, size_before, False)
         else:
+            ctx.db.end_change(found, size_before)
             addition.notify(ctx, key)
 
 

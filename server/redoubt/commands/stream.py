@@ -285,7 +285,7 @@ def xsetid(ctx: Session, argv: list[bytes]) -> Reply:
         stream.entries_added = entries_added
     if max_deleted_id:
         stream.max_deleted_id = max_deleted_id
-    ctx.db.end_change(stream, size_before)
+    ctx.db.end_quietly(stream, size_before, True)
     ctx.notify(EVENT_STREAM, b"xsetid", argv[1])
     return OK
 

@@ -89,7 +89,7 @@ def add_consumer(ctx: Session, key: bytes, stream: Stream, group: Group, name: b
     """Make a consumer that does not exist yet; the caller propagates it."""
     size_before = ctx.db.begin_change(key)
     consumer = group.add_consumer(name, ctx.state.now_ms)
-    ctx.db.end_change(stream, size_before)
+    ctx.db.end_quietly(stream, size_before, True)
     ctx.notify(EVENT_STREAM, b"xgroup-createconsumer", key)
     return consumer
 
@@ -115,7 +115,7 @@ def xgroup_create(ctx: Session, argv: list[bytes]) -> Reply:
     else:
         size_before = ctx.db.begin_change(argv[2])
         stream.add_group(argv[3], last_id, options.entries_read)
-        ctx.db.end_change(stream, size_before)
+        ctx.db.end_quietly(stream, size_before, True)
     ctx.notify(EVENT_STREAM, b"xgroup-create", argv[2])
     return OK
 
@@ -133,7 +133,7 @@ def xgroup_setid(ctx: Session, argv: list[bytes]) -> Reply:
     size_before = ctx.db.begin_change(argv[2])
     group.last_id = last_id
     group.entries_read = options.entries_read
-    ctx.db.end_change(stream, size_before)
+    ctx.db.end_quietly(stream, size_before, True)
     ctx.notify(EVENT_STREAM, b"xgroup-setid", argv[2])
     return OK
 
@@ -146,8 +146,9 @@ def xgroup_destroy(ctx: Session, argv: list[bytes]) -> Reply:
         return 0
     size_before = ctx.db.begin_change(argv[2])
     stream.delete_group(argv[3])
-    ctx.db.end_change(stream, size_before)
+    ctx.db.end_quietly(stream, size_before, True)
     ctx.notify(EVENT_STREAM, b"xgroup-destroy", argv[2])
+    ctx.state.blocking.key_waits.wake(ctx.database, argv[2])
     return 1
 
 
@@ -172,7 +173,7 @@ def xgroup_delconsumer(ctx: Session, argv: list[bytes]) -> Reply:
         return 0
     size_before = ctx.db.begin_change(argv[2])
     count = group.delete_consumer(argv[4])
-    ctx.db.end_change(stream, size_before)
+    ctx.db.end_quietly(stream, size_before, True)
     ctx.notify(EVENT_STREAM, b"xgroup-delconsumer", argv[2])
     return count
 
@@ -191,5 +192,5 @@ def xack(ctx: Session, argv: list[bytes]) -> Reply:
         if group.release(entry_id):
             acknowledged += 1
     if acknowledged:
-        ctx.db.end_change(stream, size_before)
+        ctx.db.end_quietly(stream, size_before, True)
     return acknowledged

@@ -145,7 +145,7 @@ class Claim:
     def end(self, size_before: int) -> None:
         """Settle the change, if there was any."""
         if self.propagated:
-            self.ctx.db.end_change(self.stream, size_before)
+            self.ctx.db.end_quietly(self.stream, size_before, True)
             self.ctx.rewrite(*self.propagated)
 
 

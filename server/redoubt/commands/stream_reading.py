@@ -186,7 +186,7 @@ class StreamRead:
                 pending = group.assign(entry.entry_id, consumer, now_ms, 1)
                 consumer.active_ms = now_ms
                 self.propagated.append(delivery_of(key, self.group_name, group, entry.entry_id, pending))
-        ctx.db.end_change(stream, size_before)
+        ctx.db.end_quietly(stream, size_before, True)
         self.propagated.append(position_of(key, self.group_name, group))
         self.has_changed = True
         return entries_reply(entries)
@@ -206,7 +206,7 @@ class StreamRead:
             pending.deliveries = min(pending.deliveries + 1, INTEGER_MAX)
             found.append([text_of(entry_id), entries[0].items])
         if found:
-            ctx.db.end_change(stream, size_before)
+            ctx.db.end_quietly(stream, size_before, True)
             self.has_changed = True
         return found
 

@@ -9,7 +9,7 @@ clock per key (a key that is used moves to the end of its small dict).
 Every change passes through a method of this class, because a change must, in this order: hand the bucket to
 the snapshots that lack it, keep the sums of bytes right, and count in `changes` (the dispatcher propagates a
 command if `changes` moved). A value that changes in place is announced by `begin_change` and settled by
-`end_change`. Who wants to know which keys change (WATCH, clients that wait for keys, client tracking) is in
+`end_change`, or by `end_quietly`. Who wants to know which keys change (WATCH, clients that wait for keys, client tracking) is in
 `listeners`, which is empty while nobody does.
 
 Called by the command handlers as `ctx.db`, by eviction, active expiry, replication and the cluster. It reads
@@ -93,7 +93,8 @@ class Keyspace:
         # Outside cluster mode this is the one table; in cluster mode it stays empty.
         self._single = Table(self.snapshot_number)
         self.enlist(self._single.buckets[0])
-        # The table of the value that changes in place, between `begin_change` and `end_change`.
+        # The key that changes in place and its table, between `begin_change` and `end_change`.
+        self._changing_key = b""
         self._changing = self._single
         self.tables = [self._single]
         if self.is_cluster:
@@ -245,8 +246,7 @@ class Keyspace:
         if bucket.saved_by < self.snapshot_number and self.snapshots:
             self.save_bucket(bucket, table)
         self._changing = table
-        if self.listeners:
-            self.tell_key_changed(key)
+        self._changing_key = key
         return size_of(bucket.values[key])
 
     def end_change(self, value: Value, size_before: int) -> None:
@@ -255,6 +255,16 @@ class Keyspace:
         self.value_bytes += growth
         self._changing.content_bytes += growth
         self.changes += 1
+        if self.listeners:
+            self.tell_key_changed(self._changing_key)
+
+    def end_quietly(self, value: Value, size_before: int, has_changed: bool) -> None:
+        """Settle what is no change for who watches the key: to its groups, or none at all (has_changed)."""
+        growth = size_of(value) - size_before
+        self.value_bytes += growth
+        self._changing.content_bytes += growth
+        if has_changed:
+            self.changes += 1
 
     def delete(self, key: bytes) -> bool:
         """Remove `key`, expired or not; say whether it was there."""
@@ -364,7 +374,7 @@ class Keyspace:
     # Who wants to know.
 
     def tell_key_changed(self, key: bytes) -> None:
-        """Tell the listeners of a key that changes; in place: just before, else just after it."""
+        """Tell the listeners of a key that has changed."""
         for listener in list(self.listeners):  # one that has heard enough leaves
             listener.key_changed(self.database, key)
 
