@@ -9,8 +9,8 @@ clock per key (a key that is used moves to the end of its small dict).
 Every change passes through a method of this class, because a change must, in this order: hand the bucket to
 the snapshots that lack it, keep the sums of bytes right, and count in `changes` (the dispatcher propagates a
 command if `changes` moved). A value that changes in place is announced by `begin_change` and settled by
-`end_change`, or by `end_quietly`. Who wants to know which keys change (WATCH, clients that wait for keys, client tracking) is in
-`listeners`, which is empty while nobody does.
+`end_change`, or by `end_quietly`. Who wants to know which keys change (WATCH, clients that wait for keys,
+client tracking) is in `listeners`, which is empty while nobody does.
 
 Called by the command handlers as `ctx.db`, by eviction, active expiry, replication and the cluster. It reads
 no clock: `now_ms` is passed in, and 0 means that nothing is expired (commands from our master: the master
