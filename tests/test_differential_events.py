@@ -7,6 +7,7 @@ time is up are noticed at moments of each server's own, so `expired` is compared
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import time
 from collections.abc import Iterator
@@ -55,7 +56,7 @@ class Witness:
         self.connection.ask("PSUBSCRIBE", "__key*")
         self.connection.ask("SUBSCRIBE", MARK)
 
-    def events(self) -> list[Any]:
+    def events(self, with_expired: bool = False) -> list[Any]:
         """Return what was heard before the mark: channel and message."""
         heard = []
         while True:
@@ -63,7 +64,7 @@ class Witness:
             parts = message.items if isinstance(message, Push) else message
             if parts[:2] == [b"message", MARK]:
                 return heard
-            if not parts[2].endswith(b":expired") and parts[3] != b"expired":
+            if with_expired or (not parts[2].endswith(b":expired") and parts[3] != b"expired"):
                 heard.append((parts[2], parts[3]))
 
 
@@ -170,6 +171,52 @@ def test_a_key_whose_time_is_up_is_notified_as_expired(servers: tuple[ServerProc
         client.close()
         listener.close()
     assert heard[0] == heard[1]
+
+
+OVERWRITERS = """
+    SET k w ; SET k w KEEPTTL ; SET k w NX ; SET k w XX ; SET k w GET ; SET k w EX 100 ; SETEX k 100 w ;
+    PSETEX k 100000 w ; SETNX k w ; GETSET k w ; GETDEL k ; GETEX k EX 5 ; MSET k w j w ;
+    MSETNX k w j w ; APPEND k w ; SETRANGE k 1 w ; SETBIT k 1 1 ; BITFIELD k SET u8 0 1 ; INCR k ;
+    INCRBYFLOAT k 1 ; BITOP NOT k s ; DEL k ; UNLINK k ; EXPIRE k 100 ; PERSIST k ; RENAME k j ;
+    RENAME s k ; RENAMENX s k ; COPY s k ; COPY k j ; COPY s k REPLACE ; MOVE k 1 ; SADD k a ;
+    SUNIONSTORE k u ; SINTERSTORE k u nope ; SDIFFSTORE k u ; SMOVE u k a ; HSET k f v ; HSETNX k f v ;
+    HINCRBY k f 1 ; LPUSH k a ; LPUSHX k a ; RPUSHX k a ; LMOVE l k LEFT LEFT ; RPOPLPUSH l k ;
+    LINSERT k BEFORE a b ; ZADD k 1 a ; ZUNIONSTORE k 1 z ; ZINTERSTORE k 2 z nope ; ZDIFFSTORE k 1 z ;
+    ZRANGESTORE k z 0 -1 ; ZRANGESTORE k z 5 6 ; ZINCRBY k 1 a ; GEOADD k 1 1 a ;
+    GEOSEARCHSTORE k g FROMMEMBER a BYRADIUS 1 km ; SORT l STORE k ; SORT nope STORE k ; PFADD k a ;
+    PFMERGE k p ; XADD k 1-1 f v ; XADD k NOMKSTREAM 1-1 f v ; XGROUP CREATE k g 0 MKSTREAM ; GET k ;
+    TTL k ; TYPE k ; EXISTS k ; TOUCH k ; OBJECT ENCODING k ; STRLEN k ; LRANGE k 0 1 ; SORT k ;
+    RESTORE k 0 PAYLOAD ; RESTORE k 0 PAYLOAD REPLACE ; DUMP k ;
+    EVAL "return redis.call('set','k','w')" 1 k
+"""
+
+
+def test_what_comes_across_an_expired_key_notifies_alike() -> None:
+    words = ("--notify-keyspace-events", "AKEmn", "--enable-debug-command", "yes")
+    with redis_process(*words) as judge, server_process(*words) as ours:
+        both = Witnesses((judge, ours), 2)
+        for connection in (both.pair.judge, both.pair.ours):
+            connection.ask("DEBUG", "SET-ACTIVE-EXPIRE", 0)
+        unequal: list[str] = []
+        for line in " ".join(OVERWRITERS.split()).split(" ; "):
+            both.reset()
+            for earlier in ("SET s t", "SADD u a", "RPUSH l a", "ZADD z 1 a", "GEOADD g 1 1 a", "PFADD p a"):
+                both.pair.both(earlier.encode().split())
+            payload = both.pair.judge.ask("DUMP", "s")
+            both.pair.both([b"SET", b"k", b"v", b"PX", b"1"])
+            time.sleep(0.003)
+            both.pair.both([b"PUBLISH", MARK, b""])
+            for witness in both.witnesses:
+                witness.events()
+            replies = both.pair.both(
+                [payload if word == "PAYLOAD" else word.encode() for word in shlex.split(line)]
+            )
+            both.pair.both([b"PUBLISH", MARK, b""])
+            theirs, found = [witness.events(True) for witness in both.witnesses]
+            if theirs != found or (replies[0] != replies[1] and not line.startswith("DUMP")):
+                unequal.append(f"{line}: {replies[0]} {theirs}, ours {replies[1]} {found}")
+        both.close()
+    assert unequal == []
 
 
 def test_events_can_be_chosen_and_are_off_by_default() -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from redoubt.blocking import Waiter
     from redoubt.commands.declare import Row
     from redoubt.data.keyspace import Keyspace
+    from redoubt.data.text import Value
     from redoubt.pubsub import Subscriptions
     from redoubt.resp.replies import Reply
     from redoubt.resp.requests import RequestParser
@@ -146,6 +147,12 @@ class Session(Link):
     def rewrite(self, *commands: list[bytes]) -> None:
         """Propagate these commands instead of the one that runs: decisions, not questions."""
         self.rewritten = list(commands)
+
+    def overwrite(self, key: bytes, value: Value) -> None:
+        """Store a value whatever was there; what had expired is gone, and notified, before."""
+        if self.state.event_classes:
+            self.db.peek(key, self.now_ms)
+        self.db.set(key, value)
 
     def notify(self, event_class: int, event: bytes, key: bytes) -> None:
         """Publish what happened to a key of the session's database, if anybody wants such events."""

@@ -160,8 +160,7 @@ def bitop(ctx: Session, argv: list[bytes]) -> Reply:
         texts.append(b"" if value is None else text_bytes(value))
     target = argv[2]
     if not any(texts):
-        if ctx.db.lookup(target, ctx.now_ms) is not None:
-            ctx.db.delete(target)
+        if ctx.db.delete(target):
             ctx.notify(EVENT_GENERIC, b"del", target)
         return 0
     if name == b"NOT":
@@ -169,6 +168,6 @@ def bitop(ctx: Session, argv: list[bytes]) -> Reply:
     else:
         operation = bits.AND if name == b"AND" else bits.OR if name == b"OR" else bits.XOR
         result = bits.combine(operation, texts)
-    ctx.db.set(target, result)
+    ctx.overwrite(target, result)
     ctx.notify(EVENT_STRING, b"set", target)
     return len(result)

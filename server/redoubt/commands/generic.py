@@ -106,6 +106,8 @@ def _rename(ctx: Session, key: bytes, newkey: bytes, needs_free_name: bool) -> b
         return False
     due_ms = ctx.db.expire_at(key)
     ctx.db.delete(key)
+    if ctx.state.event_classes:
+        ctx.db.peek(newkey, ctx.now_ms)
     ctx.db.delete(newkey)  # so that the new name counts as a new key, as in Redis
     ctx.db.set(newkey, value)
     note_fields(ctx.db, newkey, value)

@@ -86,15 +86,14 @@ def _size(one: MemberSet) -> int:
 def _store(ctx: Session, key: bytes, members: list[bytes], event: bytes) -> int:
     """Put the result in place of whatever is at `key`; return its size."""
     if not members:
-        if ctx.db.lookup(key, ctx.now_ms) is not None:
-            ctx.db.delete(key)
+        if ctx.db.delete(key):
             ctx.notify(EVENT_GENERIC, b"del", key)
         return 0
     made = MemberSet()
     limits = ctx.state.limits
     for member in members:
         made.add(member, limits)
-    ctx.db.set(key, made)
+    ctx.overwrite(key, made)
     ctx.notify(EVENT_SET, event, key)
     return len(members)
 

@@ -249,13 +249,12 @@ def _sorted_values(ctx: Session, key: bytes, sorting: Sorting) -> list[bytes | N
 
 def _store(ctx: Session, key: bytes, values: list[bytes | None]) -> int:
     """Put a list in place of whatever is at `key`; return its length."""
-    exists = ctx.db.lookup(key, ctx.now_ms) is not None
     if not values:
-        if exists:
-            ctx.db.delete(key)
+        if ctx.db.delete(key):
             ctx.rewrite([b"DEL", key])
             ctx.notify(EVENT_GENERIC, b"del", key)
         return 0
+    exists = ctx.db.lookup(key, ctx.now_ms) is not None
     made = TextList()
     texts = [value or b"" for value in values]
     for text in texts:

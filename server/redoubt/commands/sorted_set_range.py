@@ -261,14 +261,13 @@ def zrangestore(ctx: Session, argv: list[bytes]) -> Reply:
 def store(ctx: Session, key: bytes, pairs: Pairs, event: bytes) -> int:
     """Put a result in place of whatever is at `key`; return its size."""
     if not pairs:
-        if ctx.db.lookup(key, ctx.now_ms) is not None:
-            ctx.db.delete(key)
+        if ctx.db.delete(key):
             ctx.notify(EVENT_GENERIC, b"del", key)
         return 0
     made = SortedSet()
     for member, score in pairs:
         made.put(member, score, ctx.state.limits)
-    ctx.db.set(key, made)
+    ctx.overwrite(key, made)
     ctx.notify(EVENT_SORTED_SET, event, key)
     return len(pairs)
 

@@ -55,9 +55,7 @@ def get(ctx: Session, argv: list[bytes]) -> Reply:
          complexity="O(1)", summary="Set the string value of a key, whatever it held before.")  # fmt: skip
 def set_(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) == 3:
-        if ctx.state.event_classes:
-            ctx.db.peek(argv[1], ctx.now_ms)  # what has expired is gone, and notified, before the new value
-        ctx.db.set(argv[1], argv[2])
+        ctx.overwrite(argv[1], argv[2])
         ctx.notify(EVENT_STRING, b"set", argv[1])
         return OK
     return _set_with_options(ctx, argv[1], argv[2], parse_string_options(argv, 3, True))
@@ -93,7 +91,7 @@ def _set_with_options(ctx: Session, key: bytes, value: bytes, options: StringOpt
 
 def _store_until(ctx: Session, key: bytes, value: bytes, due_ms: int) -> None:
     """Store a value that expires, and propagate it with its absolute time."""
-    ctx.db.store(key, value)
+    ctx.overwrite(key, value)
     ctx.db.set_expire(key, due_ms)
     ctx.notify(EVENT_STRING, b"set", key)
     ctx.notify(EVENT_GENERIC, b"expire", key)
@@ -223,7 +221,7 @@ def _require_pairs(argv: list[bytes], name: bytes) -> None:
 
 def _set_pairs(ctx: Session, argv: list[bytes]) -> None:
     for index in range(1, len(argv), 2):
-        ctx.db.set(argv[index], argv[index + 1])
+        ctx.overwrite(argv[index], argv[index + 1])
         ctx.notify(EVENT_STRING, b"set", argv[index])
 
 
