@@ -125,6 +125,8 @@ class Config:
     rdbchecksum: bool = True
     stop_writes_on_bgsave_error: bool = True
     sanitize_dump_payload: str = "clients"
+    snapshot_mode: str = "forkless"
+    rdb_save_incremental_fsync: bool = True
     rdb_del_sync_files: bool = False
     appendonly: str = "no"
 

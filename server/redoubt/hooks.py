@@ -350,6 +350,10 @@ class PersistenceHook:
         """Begin to write the whole dataset; `job.done` is told of the outcome."""
         raise AssertionError
 
+    def fork_figures(self) -> tuple[int, int]:
+        """Return how often a child was forked, and how long the last fork took in microseconds."""
+        return (0, 0)
+
     def saves_at_exit(self) -> bool:
         """Say whether save points are configured, so that SHUTDOWN without an argument saves."""
         return False

@@ -130,6 +130,7 @@ def memory(state: ServerState) -> Fields:
 
 def stats(state: ServerState) -> Fields:
     """Counters since the start or CONFIG RESETSTAT."""
+    forks, fork_duration_us = state.persistence.fork_figures()
     counted = state.statistics
     rates = state.rates
     return [
@@ -153,8 +154,8 @@ def stats(state: ServerState) -> Fields:
         ("pubsub_channels", len(state.pubsub.listeners[CHANNEL])),
         ("pubsub_patterns", len(state.pubsub.listeners[PATTERN])),
         ("pubsubshard_channels", len(state.pubsub.listeners[SHARD_CHANNEL])),
-        ("latest_fork_usec", 0),
-        ("total_forks", 0),
+        ("latest_fork_usec", fork_duration_us),
+        ("total_forks", forks),
         ("migrate_cached_sockets", state.transfers.kept_count()),
         ("tracking_total_keys", len(state.tracking.readers)),
         ("tracking_total_items", state.tracking.reader_count),

@@ -12,7 +12,7 @@ Nothing here knows sockets, files, clocks or commands.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from mypy_extensions import mypyc_attr
@@ -128,13 +128,22 @@ class SaveFile(Effect):
 
     Done synchronously, before anything of this loop turn is sent: a vote must not leave before the file
     that remembers it is durable. `chunks` may be a generator: one chunk at a time is held in memory.
+    syncs_early: also sync every few MiB, so that the disk is not flooded at the end.
     """
 
-    def __init__(self, job: FileJob, path: str, chunks: Iterable[bytes], is_synced: bool = True) -> None:
+    def __init__(
+        self,
+        job: FileJob,
+        path: str,
+        chunks: Iterable[bytes],
+        is_synced: bool = True,
+        syncs_early: bool = False,
+    ) -> None:
         self.job = job
         self.path = path
         self.chunks = chunks
         self.is_synced = is_synced
+        self.syncs_early = syncs_early
 
 
 class WriteFile(Effect):
@@ -142,13 +151,55 @@ class WriteFile(Effect):
 
     With `is_last` the file is then synced and renamed, off the loop, since that may take seconds; `job.done`
     follows. An error is told at once by `job.done`; what comes for that path afterwards begins a new file.
+    syncs_early: also sync every few MiB, in a thread.
     """
 
-    def __init__(self, job: FileJob, path: str, chunks: list[bytes], is_last: bool) -> None:
+    def __init__(
+        self, job: FileJob, path: str, chunks: list[bytes], is_last: bool, syncs_early: bool = False
+    ) -> None:
         self.job = job
         self.path = path
         self.chunks = chunks
         self.is_last = is_last
+        self.syncs_early = syncs_early
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class ForkJob(FileJob):
+    """The one who asked for a file written by a forked child; `done` is told of the outcome, as always."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """Return what is to be written, in pieces. Called in the child, which has all data as they were."""
+        raise AssertionError
+
+    def keys_written(self) -> int:
+        """Return how far the child has come. Called in the child."""
+        return 0
+
+    def forked(self, duration_us: int) -> None:
+        """Take note that there is a child, and how long the fork took."""
+
+    def progressed(self, keys_written: int, private_bytes: int, now_ms: int) -> None:
+        """Take note of how far the child has come, and how many bytes it no longer shares with us."""
+
+
+class ForkSave(Effect):
+    """Fork a child that replaces the file at `path` by `job.chunks()`; the loop goes on meanwhile.
+
+    The file takes its name only when the child has ended well and is still wanted.
+    """
+
+    def __init__(self, job: ForkJob, path: str, syncs_early: bool = False) -> None:
+        self.job = job
+        self.path = path
+        self.syncs_early = syncs_early
+
+
+class KillFork(Effect):
+    """Kill the child that writes the file at `path`, if there is one; nobody is told of its end."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
 
 
 class RemoveFile(Effect):

@@ -31,6 +31,7 @@ from redoubt.interfaces import (
     Effect,
     Exit,
     FindFiles,
+    ForkSave,
     Link,
     OpenListener,
     ReadFile,
@@ -127,6 +128,10 @@ class Harness:
             elif effect.is_last:
                 self.files[effect.path] = self.pieces.pop(effect.path)
                 effect.job.done("", self.now_ms)
+        elif isinstance(effect, ForkSave):
+            if not self.disk_error:
+                self.files[effect.path] = b"".join(effect.job.chunks())
+            effect.job.done(self.disk_error, self.now_ms)
         elif isinstance(effect, ReadFile):
             data = self.files.get(effect.path)
             if data:

@@ -24,6 +24,7 @@ from redoubt.commands.declare import (
     command,
 )
 from redoubt.interfaces import FileJob
+from redoubt.persist.background import ForkedSave
 from redoubt.persist.dump_file import DumpFile
 from redoubt.resp.replies import NO_REPLY, OK, CommandError, ErrorReply, Reply, SimpleString
 
@@ -90,15 +91,18 @@ def persistence_fields(state: ServerState) -> Fields:
     """Make the section `persistence` of INFO."""
     dump = dump_file(state)
     loading, background = dump.loading, dump.background
+    child = background if isinstance(background, ForkedSave) else None
+    keys_done = 0 if background is None else background.keys_done()
+    keys_total = 0 if background is None else background.key_count
     fields: Fields = [
         ("loading", int(loading is not None)),
         ("async_loading", 0),
-        ("current_cow_peak", 0),
-        ("current_cow_size", 0),
-        ("current_cow_size_age", 0),
-        ("current_fork_perc", "0.00"),
-        ("current_save_keys_processed", 0 if background is None else background.snapshot.keys_written),
-        ("current_save_keys_total", 0 if background is None else background.snapshot.key_count),
+        ("current_cow_peak", 0 if child is None else child.private_bytes_max),
+        ("current_cow_size", 0 if child is None else child.private_bytes),
+        ("current_cow_size_age", 0 if child is None else (state.now_ms - child.counted_ms) // 1000),
+        ("current_fork_perc", f"{100 * keys_done / max(keys_total, 1):.2f}"),
+        ("current_save_keys_processed", keys_done),
+        ("current_save_keys_total", keys_total),
         ("rdb_changes_since_last_save", dump.changes()),
         ("rdb_bgsave_in_progress", int(background is not None)),
         ("rdb_last_save_time", dump.saved_ms // 1000),
@@ -106,7 +110,7 @@ def persistence_fields(state: ServerState) -> Fields:
         ("rdb_last_bgsave_time_sec", _seconds(dump.background_duration_ms)),
         ("rdb_current_bgsave_time_sec", _running_seconds(dump)),
         ("rdb_saves", dump.saves),
-        ("rdb_last_cow_size", 0),
+        ("rdb_last_cow_size", dump.copied_bytes),
         ("rdb_last_load_keys_expired", dump.keys_expired_at_load),
         ("rdb_last_load_keys_loaded", dump.keys_loaded),
         ("aof_enabled", 0),

@@ -24,7 +24,17 @@ ROWS: Final[list[Directive]] = [
     Directive(
         "sanitize-dump-payload",
         Choice("no", "yes", "clients"),
-        "Whose packed values are checked entry by entry: nobody's, those of files and clients, or of clients.",
+        "Whose packed values are checked entry by entry: nobody's, of files and clients, of clients.",
+    ),
+    Directive(
+        "snapshot-mode",
+        Choice("fork", "forkless"),
+        "Who writes a snapshot while commands go on: a forked child, or the server itself, slice by slice.",
+    ),
+    Directive(
+        "rdb-save-incremental-fsync",
+        YesNo(),
+        "Sync a snapshot every 4 MiB while it is written, so that the disk is not flooded at its end.",
     ),
     Directive("rdb-del-sync-files", YesNo(), "No effect: full copies to replicas leave no files."),
     Directive("appendonly", Choice("no"), "Only `no`: there is no append-only file."),

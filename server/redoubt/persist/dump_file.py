@@ -1,10 +1,9 @@
 """The snapshot file dump.rdb: loaded at the start, written by SAVE, BGSAVE, save points and at the exit.
 
-Every way of writing takes a forkless snapshot. SAVE and the exit write it out in one go, as a generator that
-the runtime drains, so memory stays bounded; BGSAVE and the save points write a slice at each tick into a
-temporary file, which is synced and renamed off the loop. A second BGSAVE is refused while one runs; SAVE and
-the exit give a running one up. A file that cannot be loaded ends the process: serving half of the data, or
-none, would let replicas and the next save destroy the rest.
+SAVE and the exit write the whole dataset in one go, as a generator that the runtime drains, so memory stays
+bounded; BGSAVE and the save points write while commands go on (`persist/background.py`). A second BGSAVE is
+refused while one runs; SAVE and the exit give a running one up. A file that cannot be loaded ends the
+process: serving half of the data, or none, would let replicas and the next save destroy the rest.
 
 The node calls `load` and `tick`, the commands the rest. What the snapshot must say about replication comes
 from `state.replication.dump_fields`.
@@ -14,54 +13,28 @@ Rules: the persistence page of the Redis documentation; the error texts are Redi
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from redoubt.hooks import PersistenceHook
-from redoubt.interfaces import Exit, FileJob, ReadFile, RemoveFile, SaveFile, WriteFile
+from redoubt.interfaces import Exit, FileJob, ReadFile, SaveFile
+from redoubt.persist.background import BackgroundSave, ForkedSave, SlicedSave
 from redoubt.persist.load import DatasetLoader
 from redoubt.persist.rdb_format import CorruptFile
 from redoubt.persist.rdb_read import RdbReader
-from redoubt.persist.rdb_write import RdbWriter
-from redoubt.persist.snapshot import Snapshot
+from redoubt.persist.snapshot import begin_snapshot, drained
 from redoubt.session import GATE_DISK, GATE_LOADING
-from redoubt.version import REDIS_VERSION
 
 if TYPE_CHECKING:
     from redoubt.state import ServerState
 
 log = logging.getLogger("redoubt")
 
-# Written at once in a save that nobody waits for: about 2 ms of work, so clients hardly notice.
-SLICE_BYTES: Final = 128 * 1024
-# Written at once where everybody waits anyway.
-CHUNK_BYTES: Final = 1024 * 1024
 # Items of the dump that are loaded between two looks at what has been loaded.
 ITEMS_PER_STEP: Final = 10_000
 # Redis: CONFIG_BGSAVE_RETRY_DELAY, seconds before a failed save is tried again.
 RETRY_DELAY_MS: Final = 5000
 # What the operating system says of a file that does not exist.
 MISSING: Final = "No such file or directory"
-
-
-def begin_snapshot(state: ServerState) -> Snapshot:
-    """Begin a snapshot of all databases as they are now, with everything a later load wants to know."""
-    fields = [
-        (b"redis-ver", REDIS_VERSION.encode()),
-        (b"redis-bits", b"64"),
-        (b"ctime", b"%d" % (state.now_ms // 1000)),
-        *state.replication.dump_fields(),
-    ]
-    config = state.config
-    writer = RdbWriter(config.rdbcompression, config.rdbchecksum)
-    return Snapshot(state.keyspaces, writer, fields, state.scripting.library_codes())
-
-
-def drained(snapshot: Snapshot) -> Iterator[bytes]:
-    """Yield a whole snapshot in chunks."""
-    while not snapshot.is_done:
-        snapshot.advance(CHUNK_BYTES)
-        yield from snapshot.take()
 
 
 class DumpFile(PersistenceHook):
@@ -80,6 +53,10 @@ class DumpFile(PersistenceHook):
         self.is_background_ok = True
         self.tried_ms = 0
         self.background_duration_ms = -1
+        # Of forked children: how many there were, how long the last fork took, what the last save copied.
+        self.forks = 0
+        self.fork_duration_us = 0
+        self.copied_bytes = 0
         self.keys_loaded = 0
         self.keys_expired_at_load = 0
 
@@ -117,21 +94,45 @@ class DumpFile(PersistenceHook):
         A save in the background is given up; if only its sync is left we wait, since its rename could come
         after ours.
         """
-        if self.background is not None and self.background.snapshot.is_done:
+        if self.background is not None and self.background.is_written():
             self.waiting.append(job)
             return
         self.give_up_background()
         save = ForegroundSave(self, job)
         chunks = drained(begin_snapshot(self.state))
-        self.state.effects.append(SaveFile(save, self.path(), chunks))
+        syncs_early = self.state.config.rdb_save_incremental_fsync
+        self.state.effects.append(SaveFile(save, self.path(), chunks, True, syncs_early))
 
     def save_in_background(self, now_ms: int) -> bool:
         """Begin to write the dataset while commands go on; False if such a save runs already."""
         if self.background is not None:
             return False
         self.tried_ms = now_ms
-        self.background = BackgroundSave(self, now_ms)
+        is_forking = self.state.config.snapshot_mode == "fork"
+        self.background = ForkedSave(self, now_ms) if is_forking else SlicedSave(self, now_ms)
         return True
+
+    def background_ended(self, save: BackgroundSave, error: str, now_ms: int) -> None:
+        """Take the outcome of the save in the background (called by it); one that was given up has none."""
+        if self.background is not save:
+            return
+        self.background = None
+        self.background_duration_ms = now_ms - save.started_ms
+        self.copied_bytes = save.private_bytes_max if isinstance(save, ForkedSave) else 0
+        if error:
+            log.warning("Background saving error: %s", error)
+            self.set_background_ok(False)
+        else:
+            log.info("Background saving terminated with success")
+            self.saved(save.changes_made, now_ms)
+        waiting, self.waiting = self.waiting, []
+        for job in waiting:
+            self.save(job, now_ms)
+
+    def note_fork(self, duration_us: int) -> None:
+        """Take note of a fork."""
+        self.forks += 1
+        self.fork_duration_us = duration_us
 
     def give_up_background(self) -> None:
         """Stop the save that runs, if any, and remove what it has written."""
@@ -153,6 +154,10 @@ class DumpFile(PersistenceHook):
         refuses = not is_ok and config.stop_writes_on_bgsave_error and bool(config.save)
         if refuses != bool(self.state.gates & GATE_DISK):
             self.state.set_gate(GATE_DISK, refuses)
+
+    def fork_figures(self) -> tuple[int, int]:
+        """Return how often a child was forked, and how long the last fork took in microseconds."""
+        return (self.forks, self.fork_duration_us)
 
     def saves_at_exit(self) -> bool:
         """Say whether save points are configured."""
@@ -250,45 +255,3 @@ class ForegroundSave(FileJob):
             log.info("DB saved on disk")
             self.dump.saved(self.changes_made, now_ms)
         self.job.done(error, now_ms)
-
-
-class BackgroundSave(FileJob):
-    """A save that is written in slices while commands go on."""
-
-    def __init__(self, dump: DumpFile, now_ms: int) -> None:
-        self.dump = dump
-        self.path = dump.path()
-        self.started_ms = now_ms
-        self.changes_made = dump.changes_made()
-        self.snapshot = begin_snapshot(dump.state)
-
-    def advance(self) -> None:
-        """Write the next slice."""
-        snapshot = self.snapshot
-        if not snapshot.is_done:
-            snapshot.advance(SLICE_BYTES)
-            write = WriteFile(self, self.path, snapshot.take(), snapshot.is_done)
-            self.dump.state.effects.append(write)
-
-    def give_up(self) -> None:
-        """Stop writing."""
-        self.snapshot.give_up()
-        self.dump.state.effects.append(RemoveFile(self.path, is_temporary=True))
-
-    def done(self, error: str, now_ms: int) -> None:
-        """Take note of the outcome."""
-        dump = self.dump
-        if dump.background is not self:
-            return
-        dump.background = None
-        self.snapshot.give_up()
-        dump.background_duration_ms = now_ms - self.started_ms
-        if error:
-            log.warning("Background saving error: %s", error)
-            dump.set_background_ok(False)
-        else:
-            log.info("Background saving terminated with success")
-            dump.saved(self.changes_made, now_ms)
-        waiting, dump.waiting = dump.waiting, []
-        for job in waiting:
-            dump.save(job, now_ms)

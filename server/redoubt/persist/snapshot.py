@@ -1,9 +1,9 @@
 """The forkless snapshot: every database as it was at one moment, written while writes go on.
 
-A forked child would be simpler, but in Python it copies what it merely looks at: iterating over 1 M strings
-turned 138 of 186 MB private, since every look writes a reference count. So nothing is forked. The snapshot
-walks over the databases bucket by bucket, a slice at a time, and writes between two slices meet a rule
-instead of a copy:
+A forked child is simpler (`snapshot-mode fork`), but in Python it copies what it merely looks at: iterating
+over 1 M strings turned 138 of 186 MB private, since every look writes a reference count. Here nothing is
+forked. The snapshot walks over the databases bucket by bucket, a slice at a time, and writes between two
+slices meet a rule instead of a copy:
 
     Before the first change of a bucket that has not been written, the bucket is written out as it is.
 
@@ -20,13 +20,15 @@ The price is order and a burst: buckets appear in any order, databases interleav
 over the keys can make the whole rest of the snapshot appear at once. The consumer must therefore look at
 `pending_bytes`, not only at what it asked for. Values that change in place are turned into bytes at once.
 
-Driven by SAVE and BGSAVE (`redoubt.persist.dump_file`) and by full syncs (`redoubt.replication.full_sync`).
-The bookkeeping of what is owed lies in `redoubt.data.snapshot_cursor`. It writes no files and knows no links.
+Driven by SAVE and BGSAVE (`redoubt.persist.dump_file`, `background`) and by full syncs
+(`redoubt.replication.full_sync`). The bookkeeping of what is owed lies in `redoubt.data.snapshot_cursor`. It
+writes no files and knows no links.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final
 
 from redoubt.data.keyspace import ACCESS_UNORDERED, Keyspace
 from redoubt.data.snapshot_cursor import SnapshotCursor
@@ -35,6 +37,33 @@ from redoubt.data.text import Value
 from redoubt.data.use import frequency_of, idle_seconds
 from redoubt.persist.rdb_format import VERSION_FIELD_TIMES, VERSION_WRITTEN
 from redoubt.persist.rdb_write import RdbWriter
+from redoubt.version import REDIS_VERSION
+
+if TYPE_CHECKING:
+    from redoubt.state import ServerState
+
+# Written at once where everybody waits anyway.
+CHUNK_BYTES: Final = 1024 * 1024
+
+
+def begin_snapshot(state: ServerState) -> Snapshot:
+    """Begin a snapshot of all databases as they are now, with everything a later load wants to know."""
+    fields = [
+        (b"redis-ver", REDIS_VERSION.encode()),
+        (b"redis-bits", b"64"),
+        (b"ctime", b"%d" % (state.now_ms // 1000)),
+        *state.replication.dump_fields(),
+    ]
+    config = state.config
+    writer = RdbWriter(config.rdbcompression, config.rdbchecksum)
+    return Snapshot(state.keyspaces, writer, fields, state.scripting.library_codes())
+
+
+def drained(snapshot: Snapshot) -> Iterator[bytes]:
+    """Yield a whole snapshot in chunks."""
+    while not snapshot.is_done:
+        snapshot.advance(CHUNK_BYTES)
+        yield from snapshot.take()
 
 
 class Snapshot:

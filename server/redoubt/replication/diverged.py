@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from redoubt.interfaces import FileJob, RemoveFile, WriteFile
-from redoubt.persist.dump_file import begin_snapshot
+from redoubt.persist.snapshot import begin_snapshot
 
 if TYPE_CHECKING:
     from redoubt.state import ServerState

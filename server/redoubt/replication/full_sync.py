@@ -21,7 +21,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from redoubt.persist.dump_file import begin_snapshot
+from redoubt.persist.snapshot import begin_snapshot
 from redoubt.replication.peer import SENDING, SERVED, Peer
 
 if TYPE_CHECKING:

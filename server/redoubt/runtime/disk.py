@@ -16,6 +16,8 @@ from typing import Final
 
 # One slice per loop turn: about a millisecond from the page cache.
 READ_BYTES: Final = 1024 * 1024
+# Redis: REDIS_AUTOSYNC_BYTES, so much may wait for the disk while a long file is written.
+UNSYNCED_BYTES_MAX: Final = 4 * 1024 * 1024
 
 
 def temporary_path(path: str) -> str:
@@ -23,19 +25,36 @@ def temporary_path(path: str) -> str:
     return f"{path}.temp-{os.getpid()}"
 
 
-def save(path: str, chunks: Iterable[bytes], is_synced: bool) -> str:
+def save(path: str, chunks: Iterable[bytes], is_synced: bool, syncs_early: bool = False) -> str:
     """Replace a file as a whole; return the error text, empty on success."""
     temporary = temporary_path(path)
+    unsynced_bytes = 0
     try:
         with open(temporary, "wb") as file:
             for chunk in chunks:
                 file.write(chunk)
+                unsynced_bytes += len(chunk)
+                if syncs_early and unsynced_bytes >= UNSYNCED_BYTES_MAX:
+                    file.flush()
+                    os.fdatasync(file.fileno())
+                    unsynced_bytes = 0
             file.flush()
             if is_synced:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
         if is_synced:
             sync_directory(path)
+    except OSError as error:
+        remove(temporary)
+        return error_text(error)
+    return ""
+
+
+def put_in_place(temporary: str, path: str) -> str:
+    """Give a file that is written and synced its name; return the error text, empty on success."""
+    try:
+        os.replace(temporary, path)
+        sync_directory(path)
     except OSError as error:
         remove(temporary)
         return error_text(error)
@@ -79,11 +98,31 @@ class PieceWriter:
         self.path = path
         self.temporary = temporary_path(path)
         self.file = open(self.temporary, "wb")  # noqa: SIM115 - open across many loop turns
+        self.unsynced_bytes = 0
+        self.is_syncing = False
 
     def append(self, chunks: list[bytes]) -> None:
         """Write pieces; raises OSError."""
         for chunk in chunks:
             self.file.write(chunk)
+            self.unsynced_bytes += len(chunk)
+
+    def wants_sync(self) -> bool:
+        """Say whether much is written and not synced, and no early sync is under way."""
+        return self.unsynced_bytes >= UNSYNCED_BYTES_MAX and not self.is_syncing
+
+    def sync_early(self) -> None:
+        """Sync what is written so far, through a descriptor of its own. Called in a thread."""
+        try:
+            descriptor = os.open(self.temporary, os.O_RDONLY)
+        except OSError:
+            return  # given up meanwhile; the sync at the end tells of errors
+        try:
+            os.fdatasync(descriptor)
+        except OSError:
+            pass
+        finally:
+            os.close(descriptor)
 
     def finish(self) -> str:
         """Sync and rename; return the error text, empty on success. Slow: called in a thread."""

@@ -35,6 +35,8 @@ from redoubt.interfaces import (
     Exit,
     FileJob,
     FindFiles,
+    ForkSave,
+    KillFork,
     Link,
     OpenListener,
     ReadFile,
@@ -45,6 +47,7 @@ from redoubt.interfaces import (
 )
 from redoubt.runtime import busy, disk, health, network
 from redoubt.runtime.clock import Clock
+from redoubt.runtime.forking import Children
 from redoubt.runtime.plain_transport import PlainTransport
 from redoubt.runtime.stream import Stream
 
@@ -92,6 +95,7 @@ class Runtime:
         self.health_port: health.HealthPort | None = None
         self.writers: dict[str, disk.PieceWriter] = {}
         self.tasks: set[asyncio.Task[None]] = set()
+        self.children = Children(loop, self.begin_turn)
 
     # The life of the process.
 
@@ -113,6 +117,7 @@ class Runtime:
         """Serve until the node exits; return the exit code."""
         if self.exit_code < 0:
             self.loop.run_forever()
+        self.children.kill_all()
         return self.exit_code
 
     def asked_to_end(self, signal_number: int) -> None:
@@ -233,7 +238,7 @@ class Runtime:
     def fulfil(self, effect: Effect) -> None:
         """Do what the node wishes."""
         if isinstance(effect, SaveFile):
-            error = disk.save(effect.path, effect.chunks, effect.is_synced)
+            error = disk.save(effect.path, effect.chunks, effect.is_synced, effect.syncs_early)
             effect.job.done(error, self.now_ms)
         elif isinstance(effect, Dial):
             self.spawn(network.dial(self, effect))
@@ -241,6 +246,10 @@ class Runtime:
             self.close(effect.link)
         elif isinstance(effect, WriteFile):
             self.write_piece(effect)
+        elif isinstance(effect, ForkSave):
+            self.children.begin(effect, self.now_ms)
+        elif isinstance(effect, KillFork):
+            self.children.kill(effect.path)
         elif isinstance(effect, ReadFile):
             self.spawn(self.read_file(effect.job, effect.path))
         elif isinstance(effect, RemoveFile):
@@ -281,6 +290,8 @@ class Runtime:
                 writer = disk.PieceWriter(effect.path)
                 self.writers[effect.path] = writer
             writer.append(effect.chunks)
+            if effect.syncs_early and writer.wants_sync():
+                self.spawn(self.sync_piece(writer))
         except OSError as error:
             failed = self.writers.pop(effect.path, None)
             if failed is not None:
@@ -290,6 +301,13 @@ class Runtime:
         if effect.is_last:
             del self.writers[effect.path]
             self.spawn(self.finish_file(effect.job, writer))
+
+    async def sync_piece(self, writer: disk.PieceWriter) -> None:
+        """Sync a file that is being written, off the loop."""
+        writer.is_syncing = True
+        writer.unsynced_bytes = 0
+        await self.loop.run_in_executor(None, writer.sync_early)
+        writer.is_syncing = False
 
     async def finish_file(self, job: FileJob, writer: disk.PieceWriter) -> None:
         """Sync and rename off the loop, then tell the job."""
