@@ -310,12 +310,19 @@ class ClientDispatcher(Dispatcher):
                 return refusal
             if ctx.gates & GATE_TRACKING:
                 self.state.tracking.before_command(ctx, row, argv)
-            if ctx.gates & GATE_NO_TOUCH and row.flags & READONLY and row.name != "touch":
-                return self.call_untouched(ctx, row, argv)
+            return self.call_admitted(ctx, row, argv)
+        return self.call(ctx, row, argv)
+
+    def call_admitted(self, ctx: Session, row: Row, argv: list[bytes]) -> Reply:
+        """Run a command of a client that is special in some way: it may want to leave no trace."""
+        if ctx.gates & GATE_NO_TOUCH and row.flags & READONLY:
+            return self.call_untouched(ctx, row, argv)
         return self.call(ctx, row, argv)
 
     def call_untouched(self, ctx: Session, row: Row, argv: list[bytes]) -> Reply:
         """Run a reading command of a client that leaves no trace of what it looks at (CLIENT NO-TOUCH)."""
+        if row.name == "touch":
+            return self.call(ctx, row, argv)
         keyspace = ctx.db
         access = keyspace.access
         buckets = [keyspace.bucket_of(key) for key in keys_of(row, argv) or []]

@@ -52,6 +52,14 @@ class Dispatcher(LinkOwner):
         """Run a command that has been admitted, count it, and propagate what it changed."""
         raise AssertionError
 
+    def call_admitted(self, ctx: Session, row: Row, argv: list[bytes]) -> Reply:
+        """Call a command of a client that is special in some way: it may want to leave no trace."""
+        raise AssertionError
+
+    def call_untouched(self, ctx: Session, row: Row, argv: list[bytes]) -> Reply:
+        """Call a reading command so that it leaves no trace of what it looks at."""
+        raise AssertionError
+
     def serve(self, ctx: Session, waiter: Waiter, key: bytes) -> Reply:
         """Let a client that waits for a key try again, and propagate what it took; NO_REPLY: it waits."""
         raise AssertionError

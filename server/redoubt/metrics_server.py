@@ -17,6 +17,7 @@ from redoubt import metrics
 from redoubt.commands.declare import DURATION_BITS_MAX, READONLY, WRITE, Row, all_rows
 from redoubt.memory_report import MemoryReport
 from redoubt.metrics import Family, Sample, counter, gauge, histogram, labels
+from redoubt.pubsub import CHANNEL, PATTERN, SHARD_CHANNEL
 from redoubt.version import REDIS_VERSION, REDOUBT_VERSION
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ DB_KEYS: Final = gauge("redis_db_keys", "Keys of each database.")
 DB_EXPIRING: Final = gauge("redis_db_keys_expiring", "Keys with an expiry time.")
 DB_TTL: Final = gauge("redis_db_avg_ttl_seconds", "Mean time to live of keys with an expiry time.")
 EXPIRED: Final = counter("redis_expired_keys_total", "Keys that expired.")
+EXPIRED_FIELDS: Final = counter("redis_expired_subkeys_total", "Fields of hashes that expired.")
 EVICTED: Final = counter("redis_evicted_keys_total", "Keys that were evicted for maxmemory.")
 HITS: Final = counter("redis_keyspace_hits_total", "Reads that found their key.")
 MISSES: Final = counter("redis_keyspace_misses_total", "Reads that did not find their key.")
@@ -54,6 +56,13 @@ CLIENTS_BLOCKED: Final = gauge("redis_blocked_clients", "Clients that wait.")
 CLIENTS_MAX: Final = gauge("redis_max_clients", "maxclients.")
 ACCEPTED: Final = counter("redis_connections_received_total", "Connections accepted.")
 REJECTED: Final = counter("redis_rejected_connections_total", "Connections refused by maxclients.")
+CHANNELS: Final = gauge("redis_pubsub_channels", "Channels that somebody listens to.")
+PATTERNS: Final = gauge("redis_pubsub_patterns", "Patterns of channels that somebody listens to.")
+SHARD_CHANNELS: Final = gauge("redis_pubsubshard_channels", "Shard channels that somebody listens to.")
+TRACKING: Final = gauge("redis_tracking_clients", "Clients that are told of changes of what they have read.")
+TRACKED_KEYS: Final = gauge("redis_tracking_total_keys", "Keys that are remembered for clients.")
+TRACKED_ITEMS: Final = gauge("redis_tracking_total_items", "Pairs of a key and a client that has read it.")
+TRACKED_PREFIXES: Final = gauge("redis_tracking_total_prefixes", "Prefixes that clients are told about.")
 INPUT: Final = counter("redis_net_input_bytes_total", "Bytes read from clients.")
 OUTPUT: Final = counter("redis_net_output_bytes_total", "Bytes written to clients.")
 
@@ -127,6 +136,7 @@ def keys(state: ServerState) -> list[Sample]:
     counted = state.statistics
     samples = [
         EXPIRED.sample(counted.expired_keys),
+        EXPIRED_FIELDS.sample(counted.expired_fields),
         EVICTED.sample(counted.evicted_keys),
         HITS.sample(counted.keyspace_hits),
         MISSES.sample(counted.keyspace_misses),
@@ -154,6 +164,21 @@ def traffic(state: ServerState) -> list[Sample]:
         OUTPUT.sample(counted.net_output_bytes),
         PROCESSED.sample(counted.commands_processed),
         RATE.sample(state.rates.commands.per_second()),
+    ]
+
+
+def listeners(state: ServerState) -> list[Sample]:
+    """Who is told what: channels, and keys that clients have read."""
+    listened = state.pubsub.listeners
+    tracking = state.tracking
+    return [
+        CHANNELS.sample(len(listened[CHANNEL])),
+        PATTERNS.sample(len(listened[PATTERN])),
+        SHARD_CHANNELS.sample(len(listened[SHARD_CHANNEL])),
+        TRACKING.sample(len(tracking.clients)),
+        TRACKED_KEYS.sample(len(tracking.readers)),
+        TRACKED_ITEMS.sample(tracking.reader_count),
+        TRACKED_PREFIXES.sample(len(tracking.prefixes)),
     ]
 
 
@@ -226,11 +251,17 @@ def _register() -> None:
                 MEMORY_MAX, MEMORY_RATIO, MEMORY_UNCOUNTED, MEMORY_PART,
             ],
         ),
-        (keys, [EXPIRED, EVICTED, HITS, MISSES, DB_KEYS, DB_EXPIRING, DB_TTL]),
+        (keys, [EXPIRED, EXPIRED_FIELDS, EVICTED, HITS, MISSES, DB_KEYS, DB_EXPIRING, DB_TTL]),
         (
             traffic,
             [
                 CLIENTS, CLIENTS_BLOCKED, CLIENTS_MAX, ACCEPTED, REJECTED, INPUT, OUTPUT, PROCESSED, RATE,
+            ],
+        ),
+        (
+            listeners,
+            [
+                CHANNELS, PATTERNS, SHARD_CHANNELS, TRACKING, TRACKED_KEYS, TRACKED_ITEMS, TRACKED_PREFIXES,
             ],
         ),
         (processor, [CPU_SYSTEM, CPU_USER, CPU_CHILD_SYSTEM, CPU_CHILD_USER]),

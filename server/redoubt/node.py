@@ -63,6 +63,7 @@ from redoubt.commands import (  # noqa: F401 - they register their commands
     lolwut,
     memory,
     migrate,
+    module,
     monitor,
     objects,
     persistence,

@@ -88,6 +88,8 @@ class Session(Link):
         self.is_blocked = False
         # A command of EXEC, of a script or of our master runs: it must not block.
         self.is_atomic = is_master_link
+        # The one session in which scripts run their commands.
+        self.is_of_scripts = False
         # What runs is not propagated: a script has switched that off (redis.set_repl).
         self.is_unpropagated = False
         # The replies of this turn reached their bound; the rest of the pipeline runs after they are written.

@@ -53,8 +53,8 @@ class StreamRead:
 
     def __init__(self, ctx: Session, argv: list[bytes], is_of_group: bool) -> None:
         self.is_of_group = is_of_group
-        # The session of scripts has no number. EXEC answers as at a timeout, a script gets an error.
-        self.is_in_script = ctx.is_atomic and ctx.session_id == 0
+        # EXEC answers as at a timeout, a script gets an error.
+        self.is_in_script = ctx.is_of_scripts
         self.group_name = b""
         self.consumer_name = b""
         self.has_group = False

@@ -78,7 +78,7 @@ def execute(ctx: Session, argv: list[bytes]) -> Reply:
     try:
         for row, call in zip(transaction.rows, transaction.calls, strict=True):
             refusal = _refusal(ctx, row, call)
-            reply = dispatcher.call(ctx, row, call) if refusal is None else refusal
+            reply = dispatcher.call_admitted(ctx, row, call) if refusal is None else refusal
             if isinstance(reply, ErrorReply):
                 dispatcher.count_error(reply)
             if reply is not NO_REPLY:

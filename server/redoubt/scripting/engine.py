@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from redoubt.access import check
 from redoubt.access.denials import IN_SCRIPT
 from redoubt.admission import DISK, MASTER_DOWN, NO_REPLICAS, OOM, READ_ONLY
-from redoubt.commands.declare import DENYOOM, NOSCRIPT, STALE, TABLE, WRITE, Row, find, keys_of
+from redoubt.commands.declare import DENYOOM, NOSCRIPT, READONLY, STALE, TABLE, WRITE, Row, find, keys_of
 from redoubt.data.text import parse_integer
 from redoubt.hooks import ScriptingHook
 from redoubt.resp.replies import CommandError, ErrorReply, Reply
@@ -46,6 +46,7 @@ from redoubt.session import (
     GATE_DISK,
     GATE_MEMORY,
     GATE_MIN_REPLICAS,
+    GATE_NO_TOUCH,
     GATE_REPLICA,
     GATE_STALE,
     Session,
@@ -192,6 +193,7 @@ class Scripting(ScriptingHook):
         if made is None:
             made = Session(self.state, 0, RequestParser(self.state.config.proto_max_bulk_len), "", "")
             made.is_atomic = True
+            made.is_of_scripts = True
             self._session = made
         return made
 
@@ -309,6 +311,8 @@ class Scripting(ScriptingHook):
         caller = self.state.current
         if caller is not None and caller.tracking is not None:
             self.state.tracking.remember(caller, row, argv)
+        if caller is not None and caller.gates & GATE_NO_TOUCH and flags & READONLY:
+            return self.state.dispatcher.call_untouched(session, row, argv)
         if run.replicates & REPLICATE_REPLICAS:
             return self.state.dispatcher.call(session, row, argv)
         return self.call_unpropagated(session, row, argv)

@@ -47,6 +47,7 @@ DIFFERENCES: Final[list[tuple[str, str, tuple[str, ...], str]]] = [
     ("georadius georadius_ro georadiusbymember georadiusbymember_ro geosearch geosearchstore", "arguments",
      BOTH, _ONE_GROUP),
     ("client|kill xadd xtrim zinter zinterstore zunion zunionstore", "arguments", BOTH, _ONE_GROUP),
+    ("module|loadex", "arguments", BOTH, "nothing that stands behind is looked at"),
     ("migrate", "arguments", BOTH, "in Redis AUTH is optional inside its own option"),
     ("lcs", "arguments", BOTH, "Redis counts its two keys as one place in one and as two in the other"),
     ("sort sort_ro", "arguments", BOTH, "Redis counts patterns among the keys"),
@@ -58,5 +59,3 @@ MISSING: Final[dict[str, str]] = {
     "bgrewriteaof": "there is no append-only file",
     "waitaof": "there is no append-only file",
 }
-# Loading code into the server and what comes with it.
-MODULE_COMMANDS: Final = ("module",)

@@ -18,7 +18,7 @@ from redoubt.commands.declare import ROWS
 from redoubt.commands.introspection import description, documentation, subcommands
 from redoubt.resp.replies import MapReply, SetReply, SimpleString
 from tests.judges import judge_program
-from tests.redoubt.commands.command_differences import DIFFERENCES, MISSING, MODULE_COMMANDS
+from tests.redoubt.commands.command_differences import DIFFERENCES, MISSING
 from tests.redoubt.harness import redis_process
 
 pytestmark = [
@@ -146,7 +146,7 @@ def test_command_docs_are_those_of_redis(judge: Declarations) -> None:
 
 def is_wanted(name: str, doc: dict[str, Any]) -> bool:
     """Say whether a command of a newer server is one of 7.2, or of the family of fields that expire."""
-    if name.partition("|")[0] in MODULE_COMMANDS or doc.get("group") == "module":
+    if doc.get("group") == "module":
         return False
     version = tuple(map(int, doc["since"].split(".")[:2]))
     return version <= VERSION_OURS or doc["group"] == "hash"

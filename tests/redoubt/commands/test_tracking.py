@@ -128,7 +128,14 @@ def test_no_touch_leaves_no_trace_of_reading() -> None:
     harness.advance(5000)
     client.ask("GET", "k")
     assert other.ask("OBJECT", "IDLETIME", "k") == 5
+    for words in (["MULTI"], ["GET", "k"], ["EXEC"], ["EVAL", "return redis.call('get', 'k')", "0"]):
+        client.ask(*words)
+    assert other.ask("OBJECT", "IDLETIME", "k") == 5
     client.ask("TOUCH", "k")
+    assert other.ask("OBJECT", "IDLETIME", "k") == 0
+    harness.advance(5000)
+    for words in (["MULTI"], ["TOUCH", "k"], ["EXEC"]):
+        client.ask(*words)
     assert other.ask("OBJECT", "IDLETIME", "k") == 0
     harness.advance(5000)
     client.ask("CLIENT", "NO-TOUCH", "OFF")
