@@ -1,8 +1,8 @@
 """The commands of the snapshot file: SAVE, BGSAVE, LASTSAVE; and what INFO and the metrics say of it.
 
 The work is done by `redoubt.persist.dump_file`; here are the replies. SAVE is answered when the file is
-durable. BGSAVE SCHEDULE differs from BGSAVE only while an append-only file is rewritten, which never happens
-here, so it is accepted and means the same.
+durable. BGSAVE within a transaction begins after it, as in Redis, since it must not hold half of one; and
+while an append-only file is rewritten it begins after that, if it says SCHEDULE.
 Rules: the Redis command reference; INFO's field names are Redis's, metric names the community exporter's.
 """
 
@@ -35,6 +35,11 @@ if TYPE_CHECKING:
     from redoubt.state import ServerState
 
 UNDER_WAY: Final = b"ERR Background save already in progress"
+REWRITING: Final = (
+    b"ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to"
+    b" schedule a BGSAVE whenever possible."
+)
+SCHEDULED: Final = SimpleString(b"Background saving scheduled")
 STARTED: Final = SimpleString(b"Background saving started")
 
 
@@ -75,8 +80,15 @@ def save(ctx: Session, argv: list[bytes]) -> Reply:
 def bgsave(ctx: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 1 and (len(argv) > 2 or argv[1].upper() != b"SCHEDULE"):
         raise CommandError(b"ERR syntax error")
-    if not dump_file(ctx.state).save_in_background(ctx.state.now_ms):
+    dump = dump_file(ctx.state)
+    if dump.background is not None:
         raise CommandError(UNDER_WAY)
+    if dump.is_rewriting or ctx.is_atomic:
+        if len(argv) == 1 and not ctx.is_atomic:
+            raise CommandError(REWRITING)
+        dump.is_scheduled = True
+        return SCHEDULED
+    dump.save_in_background(ctx.state.now_ms)
     return STARTED
 
 

@@ -44,6 +44,10 @@ class DumpFile(PersistenceHook):
         self.state = state
         self.loading: Load | None = None
         self.background: BackgroundSave | None = None
+        # Set by the append-only file while it is rewritten: one long file is written at a time.
+        self.is_rewriting = False
+        # A save has been asked for that begins as soon as it may.
+        self.is_scheduled = False
         # Saves that wait until the one in the background has been synced.
         self.waiting: list[FileJob] = []
         # As LASTSAVE has it: Redis counts from the start, as if that had been a save.
@@ -108,6 +112,7 @@ class DumpFile(PersistenceHook):
         if self.background is not None:
             return False
         self.tried_ms = now_ms
+        self.is_scheduled = False
         is_forking = self.state.config.snapshot_mode == "fork"
         self.background = ForkedSave(self, now_ms) if is_forking else SlicedSave(self, now_ms)
         return True
@@ -167,19 +172,25 @@ class DumpFile(PersistenceHook):
         """Write a slice of the save that runs, or begin one that is due."""
         if self.background is not None:
             self.background.advance()
-        elif not self.state.gates & GATE_LOADING and self.is_due(now_ms):
+        elif self.is_rewriting or self.state.gates & GATE_LOADING or not self.may_try(now_ms):
+            return
+        elif self.is_due(now_ms):
             log.info("%d changes. Saving...", self.changes())
+            self.save_in_background(now_ms)
+        elif self.is_scheduled:
             self.save_in_background(now_ms)
 
     def next_tick_ms(self) -> int:
         """Ask for the next slice soon."""
         return self.state.now_ms + 1 if self.background is not None else 0
 
+    def may_try(self, now_ms: int) -> bool:
+        """Say whether the last failure, if it was one, is some seconds ago."""
+        return self.is_background_ok or now_ms - self.tried_ms >= RETRY_DELAY_MS
+
     def is_due(self, now_ms: int) -> bool:
-        """Say whether a save point has been reached, and the last failure is some seconds ago."""
+        """Say whether a save point has been reached."""
         points = self.state.config.save
-        if not points or (not self.is_background_ok and now_ms - self.tried_ms < RETRY_DELAY_MS):
-            return False
         changes = self.changes()
         elapsed_ms = now_ms - self.saved_ms
         return any(changes >= count and elapsed_ms > seconds * 1000 for seconds, count in points)

@@ -187,3 +187,73 @@ def test_save_inside_a_pipeline_is_answered_in_its_place():
     assert client.replies() == [OK, OK, b"1"]
     assert NO_REPLY not in client.replies()
     assert node.now_ms == START_MS
+
+
+def test_a_save_asked_for_in_a_transaction_holds_all_of_it():
+    node = Harness()
+    client = node.connect()
+    client.ask("MULTI")
+    client.ask("SET", "first", "1")
+    client.ask("BGSAVE")
+    client.ask("SET", "second", "1")
+    assert client.ask("EXEC") == [OK, SimpleString(b"Background saving scheduled"), OK]
+    assert PATH not in node.files
+    node.advance(1000)
+    assert dataset(Harness(files=dict(node.files))) == dataset(node)
+    assert fields(node)["rdb_saves"] == "1"
+
+
+def test_a_save_waits_for_the_end_of_a_rewrite_if_it_says_so():
+    node = Harness("--save", "1", "1")
+    client = node.connect()
+    client.ask("SET", "k", "v")
+    dump = node.node.state.persistence
+    dump.is_rewriting = True
+    assert client.ask("BGSAVE") == ErrorReply(
+        b"ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to"
+        b" schedule a BGSAVE whenever possible."
+    )
+    assert client.ask("BGSAVE", "schedule") == SimpleString(b"Background saving scheduled")
+    node.advance(10_000)
+    assert PATH not in node.files
+    dump.is_rewriting = False
+    node.advance(1000)
+    assert fields(node)["rdb_saves"] == "1"
+    assert not dump.is_scheduled
+
+
+def test_a_scheduled_save_waits_as_long_as_one_that_failed():
+    node = Harness()
+    client = node.connect()
+    client.ask("SET", "k", "v")
+    node.disk_error = "No space left on device"
+    client.ask("BGSAVE")
+    node.advance(100)
+    assert fields(node)["rdb_last_bgsave_status"] == "err"
+    node.disk_error = ""
+    client.ask("MULTI")
+    client.ask("BGSAVE")
+    client.ask("EXEC")
+    node.advance(4000)
+    assert fields(node)["rdb_saves"] == "0"
+    node.advance(2000)
+    assert fields(node)["rdb_saves"] == "1"
+
+
+@pytest.mark.parametrize("mode", ["fork", "forkless"])
+def test_both_ways_of_saving_report_how_they_ended(mode):
+    node = filled("--snapshot-mode", mode, "--save", "3600", "1")
+    client = node.connect()
+    assert client.ask("BGSAVE") == SimpleString(b"Background saving started")
+    node.advance(1000)
+    assert fields(node)["rdb_last_bgsave_status"] == "ok"
+    assert dataset(Harness(files=dict(node.files))) == dataset(node)
+    node.disk_error = "Input/output error"
+    client.ask("BGSAVE")
+    node.advance(1000)
+    assert fields(node)["rdb_last_bgsave_status"] == "err"
+    assert client.ask("SET", "k", "v").text.startswith(MISCONF)
+    node.disk_error = ""
+    client.ask("BGSAVE")
+    node.advance(1000)
+    assert client.ask("SET", "k", "v") == OK
