@@ -40,10 +40,18 @@ _RULED: Final[tuple[tuple[str, str], ...]] = (
     ("masterauth-file", "/etc/redoubt-auth/password"),
 )
 
-_DEFAULTED: Final[tuple[tuple[str, str], ...]] = (("cluster-require-full-coverage", "no"),)
+_DEFAULTED: Final[tuple[tuple[str, str], ...]] = (
+    ("cluster-require-full-coverage", "no"),
+    ("snapshot-mode", "forkless"),  # a forked child would need up to twice the memory of the container
+)
+
+APPENDONLY: Final = "appendonly"
+SAVE_POINTS: Final = "3600 1 300 100 60 10000"  # Redis's: after so many seconds, if so many keys changed
 
 NEEDS_RESTART: Final = frozenset(
     {
+        "appenddirname",
+        "appendfilename",
         "databases",
         "enable-debug-command",
         "enable-protected-configs",
@@ -71,7 +79,7 @@ def live_directives(spec: ClusterSpec) -> dict[str, str]:
     maximum = maxmemory_bytes(spec)
     if maximum is not None:
         live["maxmemory"] = str(maximum)
-    live.update(_persistence(spec))
+    live.update(persistence_directives(spec))
     live.update(_DEFAULTED)
     live.update({name: value for name, value in spec.config.items() if name not in NEEDS_RESTART})
     return live
@@ -112,10 +120,15 @@ def memory_limit_bytes(spec: ClusterSpec) -> int | None:
     return None if text is None else quantity.bytes_of(text)
 
 
-def _persistence(spec: ClusterSpec) -> dict[str, str]:
+def persistence_directives(spec: ClusterSpec) -> dict[str, str]:
+    """How data are written to /data: what `persistence` means in redis.conf, but for `config.save`.
+
+    Mode aof keeps the save points: on the way into the mode and out of it the snapshot is what a restart
+    finds, and it is the file that people copy.
+    """
     mode = spec.persistence_mode
-    if mode is PersistenceMode.AOF:
-        return {"appendonly": "yes", "appendfsync": spec.persistence.fsync.value}
     if mode is PersistenceMode.NONE:
-        return {"save": ""}
-    return {}
+        return {APPENDONLY: "no", "save": ""}
+    if mode is PersistenceMode.RDB:
+        return {APPENDONLY: "no", "save": SAVE_POINTS}
+    return {APPENDONLY: "yes", "appendfsync": spec.persistence.fsync.value, "save": SAVE_POINTS}

@@ -70,6 +70,9 @@ DISK: Final = ErrorReply(
 )
 
 
+LOG_ERROR: Final = b"MISCONF Errors writing to the AOF file: %s"
+
+
 def admit(ctx: Session, row: Row, argv: list[bytes]) -> Reply:
     """Return None if the command may run, else its reply. Called when `row.gates & ctx.gates`."""
     gates = row.gates & ctx.gates
@@ -192,7 +195,8 @@ def refused_by_condition(ctx: Session, gates: int, flags: int) -> ErrorReply | N
     if gates & GATE_MEMORY and flags & DENYOOM and not ctx.state.upkeep.has_room():
         return OOM
     if gates & GATE_DISK:
-        return DISK
+        error = ctx.state.persistence.disk_refusal()
+        return ErrorReply(LOG_ERROR % error.encode()) if error else DISK
     if gates & GATE_MIN_REPLICAS:
         return NO_REPLICAS
     if gates & GATE_REPLICA:

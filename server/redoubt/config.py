@@ -99,6 +99,10 @@ class Config:
     maxmemory: int = 0
     maxmemory_policy: str = "noeviction"
     maxmemory_samples: int = 5
+    maxmemory_eviction_tenacity: int = 10
+    maxmemory_clients: int = 0
+    maxmemory_container_percent: int = 0
+    replica_ignore_maxmemory: bool = True
     active_expire_effort: int = 1
     lfu_log_factor: int = 10
     lfu_decay_time: int = 1
@@ -129,6 +133,16 @@ class Config:
     rdb_save_incremental_fsync: bool = True
     rdb_del_sync_files: bool = False
     appendonly: str = "no"
+    appendfilename: str = "appendonly.aof"
+    appenddirname: str = "appendonlydir"
+    appendfsync: str = "everysec"
+    no_appendfsync_on_rewrite: bool = False
+    auto_aof_rewrite_percentage: int = 100
+    auto_aof_rewrite_min_size: int = 67_108_864
+    aof_load_truncated: bool = True
+    aof_use_rdb_preamble: bool = True
+    aof_timestamp_enabled: bool = False
+    aof_rewrite_incremental_fsync: bool = True
 
     # Replication
     replicaof: tuple[str, int] = ("", 0)

@@ -176,6 +176,8 @@ class ReplicationHook:
         self.data_epoch = 0
         # True while write commands must be fed (a backlog exists): one test on the hot path.
         self.is_feeding = False
+        # What we hold was made by us since it last agreed with another copy.
+        self.has_own_writes = True
         # The file that keeps what an old master had and its successor lacks; empty if there is none.
         self.diverged = ""
 
@@ -230,6 +232,16 @@ class ReplicationHook:
     def dump_fields(self) -> list[tuple[bytes, bytes]]:
         """Return what a snapshot of this moment must say of its place in the history: name, text."""
         return []
+
+    def log_begins(self) -> None:
+        """Have the history written down from here on, replicas or not: the log consists of it."""
+
+    def log_synced(self) -> None:
+        """Take note that the append-only file is durable up to a later place."""
+
+    def stream_database(self) -> int:
+        """Return the database in which the next command of the history runs, if it does not say."""
+        return 0
 
     def restore(self, fields: dict[bytes, bytes], now_ms: int) -> None:
         """Go on in the history that the loaded snapshot named: a restart needs no full sync."""
@@ -362,6 +374,20 @@ class PersistenceHook:
         """Return how often a child was forked, and how long the last fork took in microseconds."""
         return (0, 0)
 
+    def loaded_otherwise(self, keys_loaded: int, now_ms: int) -> None:
+        """Take note that the dataset has come from the append-only file."""
+
+    def is_saving(self) -> bool:
+        """Say whether a save in the background is under way."""
+        return False
+
+    def refresh_gate(self) -> None:
+        """Refuse writes while the disk refuses ours, as far as that is configured."""
+
+    def disk_refusal(self) -> str:
+        """Say what the append-only file suffers from; empty if it is the snapshots."""
+        return ""
+
     def saves_at_exit(self) -> bool:
         """Say whether save points are configured, so that SHUTDOWN without an argument saves."""
         return False
@@ -372,6 +398,43 @@ class PersistenceHook:
     def next_tick_ms(self) -> int:
         """Return the clock reading at which `tick` is wanted, if sooner than in 100 ms; 0: no wish."""
         return 0
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class AppendLogHook:
+    """The append-only file, as the runtime, replication and commands see it."""
+
+    def __init__(self) -> None:
+        # Something waits to be written at the end of this loop turn.
+        self.is_dirty = False
+        # Every change is logged now, so that the data survive the process.
+        self.is_on = False
+        # The history has to be written down, for the log.
+        self.wants_history = False
+        # Up to which offset of the replication history everything is durable; -1: nothing is.
+        self.synced_offset = -1
+
+    def append(self, data: bytes) -> None:
+        """Take bytes of the history that have just been counted in the replication offset."""
+
+    def flush(self, now_ms: int) -> None:
+        """Wish for what waits to be written: before this turn's replies leave."""
+
+    def copy_begins(self) -> None:
+        """Take note that, as a replica, our data are about to be replaced; until then nothing is logged."""
+
+    def copy_ended(self, is_installed: bool) -> None:
+        """Take note that our data have been replaced, or are what they were."""
+
+    def dataset_loaded(self, now_ms: int) -> None:
+        """Take note that the dataset of the start is complete."""
+
+    def close(self, now_ms: int) -> None:
+        """Make everything durable: the process is about to end."""
+
+    def write_error(self) -> str:
+        """Say why nothing can be logged; empty if it can."""
+        return ""
 
 
 class LifecycleHook:

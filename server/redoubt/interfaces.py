@@ -116,6 +116,9 @@ class CloseListener(Effect):
 class FileJob:
     """The one who asked for a file operation; told of the outcome by `Node.finished`."""
 
+    def began(self, size_bytes: int) -> None:
+        """Take note of the size of the file that is about to be read."""
+
     def chunk(self, data: bytes, now_ms: int) -> None:
         """Take the next piece of a file that is being read."""
 
@@ -212,6 +215,37 @@ class RemoveFile(Effect):
 
 class ReadFile(Effect):
     """Read the file at `path` in pieces, one piece a loop turn, into `job.chunk`, then `job.done`."""
+
+    def __init__(self, job: FileJob, path: str) -> None:
+        self.job = job
+        self.path = path
+
+
+class AppendFile(Effect):
+    """Write `chunks` at the end of the file at `path`, which is `at` bytes long, and stays open.
+
+    What lies behind `at` is cut off first: the remains of a write that failed. `at` 0 makes a new file, and
+    its directory. With `is_synced` the bytes are durable when `job.done` is told of the outcome, at once.
+    """
+
+    def __init__(self, job: FileJob, path: str, at: int, chunks: list[bytes], is_synced: bool) -> None:
+        self.job = job
+        self.path = path
+        self.at = at
+        self.chunks = chunks
+        self.is_synced = is_synced
+
+
+class SyncFile(Effect):
+    """Make durable what has been appended to the file at `path`, off the loop; `job.done` follows."""
+
+    def __init__(self, job: FileJob, path: str) -> None:
+        self.job = job
+        self.path = path
+
+
+class CloseFile(Effect):
+    """Make durable what has been appended to the file at `path`, at once, and close it."""
 
     def __init__(self, job: FileJob, path: str) -> None:
         self.job = job

@@ -34,6 +34,7 @@ from redoubt.cluster.cluster import Cluster
 from redoubt.commands import (  # noqa: F401 - they register their commands
     acl,
     acl_records,
+    append_only,
     bitfield,
     bitmap,
     client,
@@ -98,6 +99,7 @@ from redoubt.interfaces import LISTEN_BUS, LISTEN_CLIENT, Effect, Exit, Link, Op
 from redoubt.keyspace_events import KeyspaceEvents
 from redoubt.latency import LatencyMonitor
 from redoubt.monitor import Monitors
+from redoubt.persist.append_log import AppendLog
 from redoubt.persist.dump_file import DumpFile
 from redoubt.pubsub import PubSub
 from redoubt.replication import commands as replication_commands  # noqa: F401
@@ -155,6 +157,8 @@ class Node(LifecycleHook):
         state.events = KeyspaceEvents(state)
         state.replication = Replication(state)
         state.persistence = DumpFile(state)
+        self.log = AppendLog(state)
+        state.log = self.log
         self.upkeep = Upkeep(state)
         state.upkeep = self.upkeep
         state.users.begin()
@@ -166,9 +170,13 @@ class Node(LifecycleHook):
     def start(self, nodes_conf: bytes, now_ms: int) -> None:
         """Begin to load and to listen. nodes_conf: the cluster's file as the last process left it."""
         state = self.state
+        config = state.config
         state.now_ms = now_ms
         state.replication.start(now_ms)
-        state.persistence.load(now_ms)
+        if config.appendonly == "yes":
+            self.log.load(now_ms)
+        else:
+            state.persistence.load(now_ms)
         if state.config.cluster_enabled:
             state.cluster = Cluster(state, nodes_conf, now_ms)
             state.cluster.start(now_ms)
@@ -239,6 +247,7 @@ class Node(LifecycleHook):
         self.clients.tick(now_ms)
         self.upkeep.tick(now_ms)
         state.persistence.tick(now_ms)
+        self.log.tick(now_ms)
         statistics = state.statistics
         state.rates.tick(
             now_ms,
@@ -260,6 +269,7 @@ class Node(LifecycleHook):
         wanted_ms = sooner(wanted_ms, state.transfers.next_tick_ms())
         wanted_ms = sooner(wanted_ms, state.replication.next_tick_ms())
         wanted_ms = sooner(wanted_ms, state.persistence.next_tick_ms())
+        wanted_ms = sooner(wanted_ms, self.log.next_tick_ms())
         if state.cluster is not None:
             wanted_ms = sooner(wanted_ms, state.cluster.next_tick_ms())
         return max(wanted_ms, self.ticked_ms + 1)

@@ -81,6 +81,7 @@ class Shutdown(FileJob):
             return
         if error:
             log.warning("Error trying to save the DB, exiting anyway as asked: %s", error)
+        self.state.log.close(now_ms)
         log.warning("Redoubt is now ready to exit, bye bye...")
         self.state.effects.append(Exit(0))
 

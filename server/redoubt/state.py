@@ -11,7 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from redoubt.data.limits import Limits
-from redoubt.hooks import ProcessHook, UpkeepHook
+from redoubt.hooks import AppendLogHook, ProcessHook, UpkeepHook
 from redoubt.interfaces import LANES, Close, Effect, Link
 from redoubt.rates import Rates
 
@@ -54,6 +54,7 @@ class Statistics:
         self.expired_keys = 0
         self.expired_fields = 0
         self.evicted_keys = 0
+        self.evicted_clients = 0
         self.error_replies = 0
         self.authentications_denied = 0
         self.acl_commands_denied = 0
@@ -96,9 +97,12 @@ class ServerState:
         self.dispatcher: Dispatcher
         self.replication: ReplicationHook
         self.persistence: PersistenceHook
+        self.log = AppendLogHook()
         self.lifecycle: LifecycleHook
         self.process = ProcessHook()
         self.rates = Rates()
+        # What all clients but replicas occupy with their buffers, as last measured (redoubt.client_memory).
+        self.client_bytes = 0
         self.users: Users
         self.slow_log: SlowLog
         self.latency: LatencyMonitor

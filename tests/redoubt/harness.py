@@ -25,7 +25,9 @@ from bench.ports import free_port
 from redoubt.config import Config
 from redoubt.interfaces import (
     LISTEN_CLIENT,
+    AppendFile,
     Close,
+    CloseFile,
     CloseListener,
     Dial,
     Effect,
@@ -38,6 +40,7 @@ from redoubt.interfaces import (
     RemoveFile,
     SaveFile,
     Sleep,
+    SyncFile,
     WriteFile,
 )
 from redoubt.node import Node
@@ -94,12 +97,23 @@ class Harness:
                 for effect in effects:
                     self.fulfil(effect)
             self.node.state.replication.before_flush(self.now_ms)
+            self.flush_log()
             for lane in self.node.state.dirty_lanes:
                 links, lane[:] = list(lane), []
                 for link in links:
                     self.flush(link)
             if not self.node.wants_turn():
                 return
+
+    def flush_log(self) -> None:
+        """Write what the append-only file has for this turn, before any reply leaves."""
+        state = self.node.state
+        if state.log.is_dirty:
+            state.log.flush(self.now_ms)
+            while state.effects:
+                effects, state.effects = state.effects, []
+                for effect in effects:
+                    self.fulfil(effect)
 
     def flush(self, link: Link) -> None:
         link.is_dirty = False
@@ -132,8 +146,17 @@ class Harness:
             if not self.disk_error:
                 self.files[effect.path] = b"".join(effect.job.chunks())
             effect.job.done(self.disk_error, self.now_ms)
+        elif isinstance(effect, AppendFile):
+            if not self.disk_error:
+                self.files[effect.path] = b"".join(
+                    (self.files.get(effect.path, b"")[: effect.at], *effect.chunks)
+                )
+            effect.job.done(self.disk_error, self.now_ms)
+        elif isinstance(effect, (SyncFile, CloseFile)):
+            effect.job.done(self.disk_error, self.now_ms)
         elif isinstance(effect, ReadFile):
             data = self.files.get(effect.path)
+            effect.job.began(len(data or b""))
             if data:
                 effect.job.chunk(data, self.now_ms)
             effect.job.done("" if data is not None else "No such file or directory", self.now_ms)

@@ -25,7 +25,9 @@ from redoubt.interfaces import (
     LANE_CLIENT,
     LISTEN_BUS,
     LISTEN_CLIENT,
+    AppendFile,
     Close,
+    CloseFile,
     CloseListener,
     Dial,
     Effect,
@@ -37,6 +39,7 @@ from redoubt.interfaces import (
     RemoveFile,
     SaveFile,
     Sleep,
+    SyncFile,
     WriteFile,
 )
 from redoubt.node import TICK_MS, Node
@@ -359,6 +362,11 @@ class World:
             if effect.is_last:
                 host.disk[effect.path] = host.drafts.pop(effect.path)
                 effect.job.done("", self.now_ms)
+        elif isinstance(effect, AppendFile):
+            host.disk[effect.path] = b"".join((host.disk.get(effect.path, b"")[: effect.at], *effect.chunks))
+            effect.job.done("", self.now_ms)
+        elif isinstance(effect, (SyncFile, CloseFile)):
+            effect.job.done("", self.now_ms)
         elif isinstance(effect, FindFiles):
             start = f"{effect.directory}/{effect.prefix}"
             for path in sorted(path for path in host.disk if path.startswith(start)):

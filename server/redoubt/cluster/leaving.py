@@ -83,7 +83,8 @@ class Leaving(Inquirer):
 
     def _lingers_until_ms(self, now_ms: int) -> int:
         state = self.cluster.state
-        is_pod = self.exits and state.config.await_role and not state.persistence.saves_at_exit()
+        keeps_data = state.persistence.saves_at_exit() or state.log.is_on
+        is_pod = self.exits and state.config.await_role and not keeps_data
         if not is_pod or not self._is_survived():
             return self.free_ms + LINGER_MS if self.tried else 0
         if self.tried:

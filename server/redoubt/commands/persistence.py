@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from redoubt import info, metrics
 from redoubt.blocking import Waiter
+from redoubt.commands.append_only import append_log, append_only_fields, append_only_sizes
 from redoubt.commands.declare import (
     ADMIN,
     FAST,
@@ -27,6 +28,7 @@ from redoubt.interfaces import FileJob
 from redoubt.persist.background import ForkedSave
 from redoubt.persist.dump_file import DumpFile
 from redoubt.resp.replies import NO_REPLY, OK, CommandError, ErrorReply, Reply, SimpleString
+from redoubt.session import GATE_LOADING
 
 if TYPE_CHECKING:
     from redoubt.info import Fields
@@ -102,12 +104,12 @@ def lastsave(ctx: Session, argv: list[bytes]) -> Reply:
 def persistence_fields(state: ServerState) -> Fields:
     """Make the section `persistence` of INFO."""
     dump = dump_file(state)
-    loading, background = dump.loading, dump.background
+    background = dump.background
     child = background if isinstance(background, ForkedSave) else None
     keys_done = 0 if background is None else background.keys_done()
     keys_total = 0 if background is None else background.key_count
     fields: Fields = [
-        ("loading", int(loading is not None)),
+        ("loading", int(bool(state.gates & GATE_LOADING))),
         ("async_loading", 0),
         ("current_cow_peak", 0 if child is None else child.private_bytes_max),
         ("current_cow_size", 0 if child is None else child.private_bytes),
@@ -125,25 +127,34 @@ def persistence_fields(state: ServerState) -> Fields:
         ("rdb_last_cow_size", dump.copied_bytes),
         ("rdb_last_load_keys_expired", dump.keys_expired_at_load),
         ("rdb_last_load_keys_loaded", dump.keys_loaded),
-        ("aof_enabled", 0),
-        ("aof_rewrite_in_progress", 0),
-        ("aof_rewrite_scheduled", 0),
-        ("aof_last_rewrite_time_sec", -1),
-        ("aof_current_rewrite_time_sec", -1),
-        ("aof_last_bgrewrite_status", "ok"),
-        ("aof_rewrites", 0),
-        ("aof_rewrites_consecutive_failures", 0),
-        ("aof_last_write_status", "ok"),
-        ("aof_last_cow_size", 0),
+        *append_only_fields(state),
         ("module_fork_in_progress", 0),
         ("module_fork_last_cow_size", 0),
     ]
-    if loading is not None:
-        fields += [
-            ("loading_start_time", loading.started_ms // 1000),
-            ("loading_loaded_bytes", loading.reader.offset()),
-        ]
+    fields += append_only_sizes(state)
+    if state.gates & GATE_LOADING:
+        fields += loading_fields(state)
     return fields
+
+
+def loading_fields(state: ServerState) -> Fields:
+    """Make what INFO says of the files that are being loaded, and how long that may still take."""
+    log, load = append_log(state).loading, dump_file(state).loading
+    started_ms, loaded, total = state.now_ms, 0, 0
+    if log is not None:
+        started_ms, loaded, total = log.started_ms, log.loaded_bytes, log.total_bytes
+    elif load is not None:
+        started_ms, loaded, total = load.started_ms, load.reader.offset(), load.size_bytes
+    elapsed_s = (state.now_ms - started_ms) // 1000
+    left_s = elapsed_s * (total - loaded) // loaded if loaded else 1
+    return [
+        ("loading_start_time", started_ms // 1000),
+        ("loading_total_bytes", total),
+        ("loading_rdb_used_mem", 0),
+        ("loading_loaded_bytes", loaded),
+        ("loading_loaded_perc", f"{100 * loaded / max(total, 1):.2f}"),
+        ("loading_eta_seconds", max(left_s, 0)),
+    ]
 
 
 def _seconds(duration_ms: int) -> int:
@@ -179,7 +190,7 @@ def persistence_samples(state: ServerState) -> list[Sample]:
     """Measure the snapshot file for the metrics."""
     dump = dump_file(state)
     return [
-        _LOADING.sample(int(dump.loading is not None)),
+        _LOADING.sample(int(bool(state.gates & GATE_LOADING))),
         _CHANGES.sample(dump.changes()),
         _RUNNING.sample(int(dump.background is not None)),
         _SAVED.sample(dump.saved_ms // 1000),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from redoubt.config_kinds import Choice, FileName, SavePoints, Text, YesNo
+from redoubt.config_kinds import Choice, FileName, Integer, Memory, SavePoints, Text, YesNo
 from redoubt.directives.directive import Directive
 
 ROWS: Final[list[Directive]] = [
@@ -37,5 +37,26 @@ ROWS: Final[list[Directive]] = [
         "Sync a snapshot every 4 MiB while it is written, so that the disk is not flooded at its end.",
     ),
     Directive("rdb-del-sync-files", YesNo(), "No effect: full copies to replicas leave no files."),
-    Directive("appendonly", Choice("no"), "Only `no`: there is no append-only file."),
+    # The append-only file
+    Directive("appendonly", Choice("no", "yes"), "Log every change in the append-only file."),
+    Directive("appendfilename", FileName(), "First part of its files' names.", is_mutable=False),
+    Directive("appenddirname", FileName(), "Directory of its files, in `dir`.", is_mutable=False),
+    Directive(
+        "appendfsync",
+        Choice("always", "everysec", "no"),
+        "When what was logged is made durable: before each reply, once a second, or when the system likes.",
+    ),
+    Directive(
+        "no-appendfsync-on-rewrite", YesNo(), "Do not sync every second while a file is being written."
+    ),
+    Directive(
+        "auto-aof-rewrite-percentage",
+        Integer(0),
+        "Rewrite the files when they have grown by so much since the last time; 0 for never.",
+    ),
+    Directive("auto-aof-rewrite-min-size", Memory(), "Do not rewrite smaller files by oneself."),
+    Directive("aof-load-truncated", YesNo(), "Start although the last file ends in the middle of a command."),
+    Directive("aof-use-rdb-preamble", YesNo(), "Begin the files with a snapshot instead of commands."),
+    Directive("aof-timestamp-enabled", YesNo(), "Note the time in the files, to go back to."),
+    Directive("aof-rewrite-incremental-fsync", YesNo(), "Sync every few MiB while the files are rewritten."),
 ]

@@ -91,6 +91,16 @@ class DumpFile(PersistenceHook):
         self.changes_saved = self.changes_made()
         self.state.set_gate(GATE_LOADING, False)
         self.state.replication.restore(loader.fields, now_ms)
+        self.state.log.dataset_loaded(now_ms)
+
+    def loaded_otherwise(self, keys_loaded: int, now_ms: int) -> None:
+        """Take note that the dataset has come from the append-only file."""
+        self.keys_loaded = keys_loaded
+        self.changes_saved = self.changes_made()
+
+    def is_saving(self) -> bool:
+        """Say whether a save in the background is under way."""
+        return self.background is not None
 
     def save(self, job: FileJob, now_ms: int) -> None:
         """Write the whole dataset at the end of this loop turn; `job.done` is told of the outcome.
@@ -155,8 +165,17 @@ class DumpFile(PersistenceHook):
     def set_background_ok(self, is_ok: bool) -> None:
         """Remember how the last save ended, and refuse writes after a failure where configured."""
         self.is_background_ok = is_ok
+        self.refresh_gate()
+
+    def disk_refusal(self) -> str:
+        """Say what the append-only file suffers from; empty if it is the snapshots."""
+        return self.state.log.write_error()
+
+    def refresh_gate(self) -> None:
+        """Refuse writes while the disk refuses ours, as far as that is configured."""
         config = self.state.config
-        refuses = not is_ok and config.stop_writes_on_bgsave_error and bool(config.save)
+        refuses = not self.is_background_ok and config.stop_writes_on_bgsave_error and bool(config.save)
+        refuses = refuses or bool(self.state.log.write_error())
         if refuses != bool(self.state.gates & GATE_DISK):
             self.state.set_gate(GATE_DISK, refuses)
 
@@ -203,6 +222,7 @@ class Load(FileJob):
         self.dump = dump
         self.started_ms = now_ms
         self.has_failed = False
+        self.size_bytes = 0
         state = dump.state
         is_deciding = not state.replication.is_replica and not state.config.cluster_enabled
         self.loader = DatasetLoader(state.keyspaces, now_ms if is_deciding else 0)
@@ -210,6 +230,10 @@ class Load(FileJob):
         self.reader = RdbReader(
             dump.path(), self.loader, len(state.keyspaces), config.proto_max_bulk_len, state.limits
         )
+
+    def began(self, size_bytes: int) -> None:
+        """Take note of the size of the file."""
+        self.size_bytes = size_bytes
 
     def chunk(self, data: bytes, now_ms: int) -> None:
         """Load what one piece of the file holds."""

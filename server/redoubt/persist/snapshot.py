@@ -46,13 +46,17 @@ if TYPE_CHECKING:
 CHUNK_BYTES: Final = 1024 * 1024
 
 
-def begin_snapshot(state: ServerState) -> Snapshot:
-    """Begin a snapshot of all databases as they are now, with everything a later load wants to know."""
+def begin_snapshot(state: ServerState, also: list[tuple[bytes, bytes]] | None = None) -> Snapshot:
+    """Begin a snapshot of all databases as they are now, with everything a later load wants to know.
+
+    also: further auxiliary fields.
+    """
     fields = [
         (b"redis-ver", REDIS_VERSION.encode()),
         (b"redis-bits", b"64"),
         (b"ctime", b"%d" % (state.now_ms // 1000)),
         *state.replication.dump_fields(),
+        *(also or []),
     ]
     config = state.config
     writer = RdbWriter(config.rdbcompression, config.rdbchecksum)

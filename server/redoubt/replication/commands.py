@@ -1,4 +1,4 @@
-"""The commands of replication: REPLICAOF, ROLE, WAIT, and what replicas and masters say to each other.
+"""The commands of replication: REPLICAOF, ROLE, WAIT, WAITAOF, and what replicas and masters say.
 
 PSYNC, SYNC and REPLCONF are the replica's side of the conversation, spoken to us as a master; their replies
 are not always replies, so PSYNC answers through the link itself. The decisions are in
@@ -27,6 +27,7 @@ from redoubt.commands.declare import (
     command,
 )
 from redoubt.replication.failover import Failover
+from redoubt.replication.master import WaitForDisks
 from redoubt.replication.peer import ONLINE, Peer
 from redoubt.replication.replica import ASKING, FLOWING, GREETING, INTRODUCING, MasterLink
 from redoubt.replication.roles import Replication
@@ -44,6 +45,11 @@ WAIT_ON_REPLICA: Final = (
     b"configured to be writable (which is not the default) writes to replicas are just local and are not "
     b"propagated."
 )
+WAITAOF_ON_REPLICA: Final = (
+    b"ERR WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just "
+    b"local and are not propagated."
+)
+NOT_LOGGING: Final = b"ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."
 # How a partial resync's request that has nothing to continue names its history.
 NO_HISTORY: Final = b"?"
 
@@ -131,6 +137,34 @@ def wait(ctx: Session, argv: list[bytes]) -> Reply:
     return NO_REPLY
 
 
+@command("WAITAOF", "numlocal numreplicas timeout:integer", group=GENERIC, flags=NOSCRIPT | BLOCKING,
+         since="7.2.0", complexity="O(1)", categories=("connection",),
+         summary="Wait until the writes made so far are durable here and at so many replicas.",
+         tips=("request_policy:all_shards", "response_policy:agg_min"))  # fmt: skip
+def waitaof(ctx: Session, argv: list[bytes]) -> Reply:
+    state = ctx.state
+    local_count = integer(argv[1])
+    if not 0 <= local_count <= 1:
+        raise CommandError(b"ERR value is out of range, must be between 0 and 1")
+    count = integer(argv[2])
+    if count < 0:
+        raise CommandError(b"ERR value is out of range, must be positive")
+    timeout_ms = integer(argv[3], b"ERR timeout is not an integer or out of range")
+    if timeout_ms < 0:
+        raise CommandError(b"ERR timeout is negative")
+    replication = replication_of(state)
+    if replication.is_replica:
+        raise CommandError(WAITAOF_ON_REPLICA)
+    if local_count and state.config.appendonly != "yes":
+        raise CommandError(NOT_LOGGING)
+    deadline_ms = state.now_ms + timeout_ms if timeout_ms else 0
+    waiter = WaitForDisks(deadline_ms, replication.master, ctx, local_count, count, replication.offset)
+    if waiter.is_met() or ctx.is_atomic:
+        return waiter.reply()
+    replication.master.wait_for(waiter)
+    return NO_REPLY
+
+
 @command("FAILOVER", "[TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]", group=SERVER,
          flags=ADMIN | NOSCRIPT | STALE, since="6.2.0", complexity="O(1)",
          summary="Hand the master's role to a replica that has everything.")  # fmt: skip
@@ -204,7 +238,9 @@ def replconf(ctx: Session, argv: list[bytes]) -> Reply:
         if option == b"ack":
             # The only option that comes often; it is never answered.
             if ctx.is_replica:
-                replication.master.acknowledge(ctx, integer(value))
+                is_logging = len(argv) > at + 3 and argv[at + 2].lower() == b"fack"
+                durable = integer(argv[at + 3]) if is_logging else -1
+                replication.master.acknowledge(ctx, integer(value), durable)
             return NO_REPLY
         if option == b"getack":
             return NO_REPLY

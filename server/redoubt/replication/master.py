@@ -45,13 +45,42 @@ class WaitForReplicas(Waiter):
         self.count = count
         self.offset = offset
 
-    def timed_out(self, ctx: Session) -> Reply:
+    def is_met(self) -> bool:
+        """Say whether enough have acknowledged."""
+        return self.master.acknowledged_count(self.offset) >= self.count
+
+    def reply(self) -> Reply:
         """Answer with how many have acknowledged so far."""
         return self.master.acknowledged_count(self.offset)
+
+    def timed_out(self, ctx: Session) -> Reply:
+        """Answer with what has been reached."""
+        return self.reply()
 
     def forget(self, ctx: Session) -> None:
         """Leave the list of who waits, however the wait ended."""
         self.master.waiters.remove(self)
+
+
+class WaitForDisks(WaitForReplicas):
+    """One WAITAOF: everything up to `offset` must be durable here, if asked, and at so many replicas."""
+
+    def __init__(
+        self, deadline_ms: int, master: Master, ctx: Session, local_count: int, count: int, offset: int
+    ) -> None:  # fmt: skip
+        super().__init__(deadline_ms, master, ctx, count, offset)
+        self.local_count = local_count
+
+    def is_met(self) -> bool:
+        """Say whether enough have made it durable."""
+        return self._local() >= self.local_count and self.master.durable_count(self.offset) >= self.count
+
+    def reply(self) -> Reply:
+        """Answer with how often it is durable: here, and at replicas."""
+        return [self._local(), self.master.durable_count(self.offset)]
+
+    def _local(self) -> int:
+        return int(self.master.state.log.synced_offset >= self.offset)
 
 
 class Master:
@@ -132,19 +161,24 @@ class Master:
                 peer.queue.append(data)
                 peer.queue_bytes += len(data)
 
-    def acknowledge(self, session: Session, offset: int) -> None:
-        """Take note that a replica has applied everything up to `offset`."""
+    def acknowledge(self, session: Session, offset: int, durable_offset: int) -> None:
+        """Take note that a replica has applied everything up to `offset`; durable there: -1, nothing."""
         for peer in self.peers:
             if peer.session is session:
                 peer.ack_offset = max(peer.ack_offset, offset)
+                peer.durable_offset = max(peer.durable_offset, durable_offset)
                 peer.ack_ms = self.state.now_ms
                 if peer.state == SENDING and peer.sync is None:
                     self._put_online(peer)
-        self._answer_waiters()
+        self.answer_waiters()
 
     def acknowledged_count(self, offset: int) -> int:
         """Count the replicas that have acknowledged everything up to `offset`."""
         return sum(1 for peer in self.peers if peer.state == ONLINE and peer.ack_offset >= offset)
+
+    def durable_count(self, offset: int) -> int:
+        """Count the replicas that have made everything up to `offset` durable."""
+        return sum(1 for peer in self.peers if peer.state == ONLINE and peer.durable_offset >= offset)
 
     def good_count(self) -> int:
         """Count the replicas that have acknowledged anything within min-replicas-max-lag."""
@@ -166,9 +200,12 @@ class Master:
 
     def wait(self, ctx: Session, count: int, deadline_ms: int, offset: int) -> None:
         """Block a client until `count` replicas have acknowledged everything up to `offset`."""
-        waiter = WaitForReplicas(deadline_ms, self, ctx, count, offset)
+        self.wait_for(WaitForReplicas(deadline_ms, self, ctx, count, offset))
+
+    def wait_for(self, waiter: WaitForReplicas) -> None:
+        """Block the waiter's client, and ask the replicas how far they are."""
         self.waiters.append(waiter)
-        self.state.blocking.block(ctx, waiter)
+        self.state.blocking.block(waiter.ctx, waiter)
         self.replication.ask_for_acknowledgements()
 
     def unblock_all(self) -> None:
@@ -255,11 +292,10 @@ class Master:
         peer.queue_bytes = 0
         log.info("Synchronization with replica %s succeeded", peer.name())
 
-    def _answer_waiters(self) -> None:
+    def answer_waiters(self) -> None:
         for waiter in list(self.waiters):
-            count = self.acknowledged_count(waiter.offset)
-            if count >= waiter.count:
-                self.state.blocking.unblock(waiter.ctx, count)
+            if waiter.is_met():
+                self.state.blocking.unblock(waiter.ctx, waiter.reply())
 
     def _is_over_limit(self, peer: Peer, now_ms: int) -> bool:
         """Compare what we hold for a replica with the limit; the link alone is looked at by the node."""

@@ -39,6 +39,7 @@ class Peer:
         self.is_silent = False
         self.ack_offset = 0
         self.ack_ms = 0
+        self.durable_offset = -1  # up to where its append-only file is synced
         # Since when it waits for a full sync.
         self.waiting_since_ms = 0
         self.sync: FullSync | None = None

@@ -122,7 +122,10 @@ class MasterLink(LinkOwner):
 
     def acknowledge(self) -> None:
         """Tell the master how far we are."""
-        self._request(b"REPLCONF", b"ACK", b"%d" % self.replication.offset)
+        words = [b"REPLCONF", b"ACK", b"%d" % self.replication.offset]
+        if self.state.log.is_on:
+            words += [b"FACK", b"%d" % max(self.state.log.synced_offset, 0)]
+        self._request(*words)
 
     def ask_anew(self, reason: str) -> None:
         """Come back for a full copy: what we have is not what the history goes on from."""

@@ -63,9 +63,6 @@ class Replication(ReplicationHook):
         # What this loop turn has fed and the links have not been handed.
         self._pending: list[bytes] = []
         self._wants_acknowledgements = False
-        # What we hold was made by us as a master since it last agreed with another copy: as a replica, the
-        # first full sync would drop what may be nowhere else.
-        self.has_own_writes = True
         # What `is_synced` was before the full copy that is arriving.
         self._was_synced = False
         # Some replica has followed us under the present name of the history.
@@ -129,6 +126,7 @@ class Replication(ReplicationHook):
             assert self.backlog is not None
             self.backlog.append(data)
             self.master.feed(data)
+            self.state.log.append(data)
 
     def relay(self, data: bytes) -> None:
         """Hand on bytes of our master's history that have been applied here."""
@@ -136,6 +134,7 @@ class Replication(ReplicationHook):
         if self.backlog is not None:
             self.backlog.append(data)
             self.master.feed(data)
+        self.state.log.append(data)
 
     def set_data_epoch(self, epoch: int) -> None:
         """As a master: the writes from now on are made under this config epoch; told to every replica."""
@@ -154,6 +153,22 @@ class Replication(ReplicationHook):
     def unwatch(self, listener: ChangeListener) -> None:
         """Tell the listener nothing more; it need not be known."""
         self._watchers = [watcher for watcher in self._watchers if watcher is not listener]
+
+    def log_begins(self) -> None:
+        """Have the history written down from here on, replicas or not: the log consists of it."""
+        if not self.is_replica:
+            self._begin_history()
+
+    def log_synced(self) -> None:
+        """Answer who waits for that, and tell our master."""
+        if self.master.waiters:
+            self.master.answer_waiters()
+        if self.link is not None and self.link_is_up:
+            self.link.acknowledge()
+
+    def stream_database(self) -> int:
+        """Return the database in which the next command of the history runs, if it does not say."""
+        return max(self.database, 0)
 
     def begin_history_for_copy(self) -> None:
         """Prepare a full sync: the history is written down from here on, at least."""
@@ -271,6 +286,7 @@ class Replication(ReplicationHook):
         self.link_is_up = False
         self.has_own_writes = True
         self._rename_history()
+        self.state.log.copy_ended(True)  # a copy that broke off has cost us what we had
         # Our replicas must learn the new name; they come back and continue.
         self.master.disconnect_all()
         self.refresh_gates()
@@ -320,6 +336,7 @@ class Replication(ReplicationHook):
         self._was_synced = self.is_synced
         self.is_synced = False
         self.is_syncing = True
+        self.state.log.copy_begins()
         # Our replicas have what is about to be replaced; they come back for the new.
         self.master.disconnect_all()
 
@@ -328,6 +345,7 @@ class Replication(ReplicationHook):
         self.is_syncing = False
         if not has_dropped_old:
             self.is_synced = self._was_synced
+            self.state.log.copy_ended(False)
             return
         # Nothing may be continued from here, by us or by others: the name must not outlive the data.
         self.replid = self._new_replid()
@@ -348,6 +366,7 @@ class Replication(ReplicationHook):
         self.data_epoch = int(fields.get(b"redoubt-epoch", b"0"))
         self.backlog = Backlog(self.state.config.repl_backlog_size, offset)
         self.is_new = False
+        self.state.log.copy_ended(True)
         if self.state.cluster is not None:
             self.state.cluster.full_copy_installed()
 
@@ -492,7 +511,7 @@ class Replication(ReplicationHook):
         since_ms = self.master.alone_since_ms
         if self.backlog is None or ttl_ms == 0 or since_ms == 0 or now_ms - since_ms < ttl_ms:
             return
-        if self._watchers:
+        if self._watchers or self.state.log.wants_history:
             return
         self.before_flush(now_ms)
         self.backlog = None

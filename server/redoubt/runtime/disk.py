@@ -10,8 +10,9 @@ what the files hold. Source of the order of steps: the rename rules of POSIX and
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 # One slice per loop turn: about a millisecond from the page cache.
@@ -89,6 +90,60 @@ def names(directory: str, prefix: str) -> list[bytes]:
 def error_text(error: OSError) -> str:
     """Return what the operating system says of an error."""
     return error.strerror or str(error)
+
+
+class AppendedFile:
+    """A file that only grows, and stays open."""
+
+    def __init__(self, path: str, at: int) -> None:
+        """Open the file and cut off what lies behind `at`; at 0 it and its directory may be new."""
+        if at == 0:
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        flags = os.O_WRONLY | (os.O_CREAT if at == 0 else 0)
+        self.descriptor = os.open(path, flags | os.O_CLOEXEC, 0o644)
+        self.size = at
+        try:
+            present = os.fstat(self.descriptor).st_size
+            if present < at:
+                raise OSError(errno.EIO, f"the file has {present} bytes, {at} were written")
+            os.ftruncate(self.descriptor, at)
+            os.lseek(self.descriptor, at, os.SEEK_SET)
+            if at == 0:
+                sync_directory(path)
+        except OSError:
+            os.close(self.descriptor)
+            raise
+
+    def append(self, chunks: list[bytes]) -> None:
+        """Write all of it; raises OSError, and the caller opens the file anew then."""
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        written = 0
+        while written < len(data):
+            written += os.write(self.descriptor, data[written:] if written else data)
+        self.size += written
+
+    def sync(self) -> None:
+        """Make it durable; raises OSError."""
+        os.fdatasync(self.descriptor)
+
+    def sync_copy(self) -> Callable[[], str]:
+        """Return a call that makes it durable from another thread and returns the error text, if any."""
+        copy = os.dup(self.descriptor)
+
+        def work() -> str:
+            try:
+                os.fdatasync(copy)
+            except OSError as error:
+                return error_text(error)
+            finally:
+                os.close(copy)
+            return ""
+
+        return work
+
+    def close(self) -> None:
+        """Close it."""
+        os.close(self.descriptor)
 
 
 class PieceWriter:

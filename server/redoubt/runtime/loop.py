@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import socket
 import time
@@ -28,7 +29,9 @@ from redoubt.interfaces import (
     LANE_REPLICA,
     LISTEN_BUS,
     LISTEN_CLIENT,
+    AppendFile,
     Close,
+    CloseFile,
     CloseListener,
     Dial,
     Effect,
@@ -43,6 +46,7 @@ from redoubt.interfaces import (
     RemoveFile,
     SaveFile,
     Sleep,
+    SyncFile,
     WriteFile,
 )
 from redoubt.runtime import busy, disk, health, network
@@ -94,6 +98,7 @@ class Runtime:
         self.health_sockets: list[socket.socket] = []
         self.health_port: health.HealthPort | None = None
         self.writers: dict[str, disk.PieceWriter] = {}
+        self.appended: dict[str, disk.AppendedFile] = {}  # by path
         self.tasks: set[asyncio.Task[None]] = set()
         self.children = Children(loop, self.begin_turn)
 
@@ -165,6 +170,9 @@ class Runtime:
         finally:
             self.is_in_turn = False
         state.replication.before_flush(self.now_ms)
+        if state.log.is_dirty:
+            state.log.flush(self.now_ms)
+            self.fulfil_early()
         lanes = state.dirty_lanes
         is_held = state.replication.holds_replies()
         for lane in range(len(lanes)):
@@ -252,6 +260,12 @@ class Runtime:
             self.children.kill(effect.path)
         elif isinstance(effect, ReadFile):
             self.spawn(self.read_file(effect.job, effect.path))
+        elif isinstance(effect, AppendFile):
+            self.append_file(effect)
+        elif isinstance(effect, SyncFile):
+            self.sync_file(effect)
+        elif isinstance(effect, CloseFile):
+            self.close_file(effect)
         elif isinstance(effect, RemoveFile):
             self.remove_file(effect.path, effect.is_temporary)
         elif isinstance(effect, FindFiles):
@@ -309,6 +323,54 @@ class Runtime:
         await self.loop.run_in_executor(None, writer.sync_early)
         writer.is_syncing = False
 
+    def append_file(self, effect: AppendFile) -> None:
+        """Write at the end of a file, and sync it if that is asked for; after an error it is opened anew."""
+        path = effect.path
+        try:
+            file = self.appended.get(path)
+            if file is not None and file.size != effect.at:
+                self.appended.pop(path).close()
+                file = None
+            if file is None:
+                file = disk.AppendedFile(path, effect.at)
+                self.appended[path] = file
+            if effect.chunks:
+                file.append(effect.chunks)
+            if effect.is_synced:
+                file.sync()
+        except OSError as error:
+            failed = self.appended.pop(path, None)
+            if failed is not None:
+                failed.close()
+            effect.job.done(disk.error_text(error), self.now_ms)
+            return
+        effect.job.done("", self.now_ms)
+
+    def sync_file(self, effect: SyncFile) -> None:
+        """Make an appended file durable in a thread."""
+        file = self.appended.get(effect.path)
+        if file is None:
+            effect.job.done("", self.now_ms)
+        else:
+            self.spawn(self.finish_sync(effect.job, file.sync_copy()))
+
+    async def finish_sync(self, job: FileJob, work: Callable[[], str]) -> None:
+        """Sync off the loop, then tell the job."""
+        error = await self.loop.run_in_executor(None, work)
+        job.done(error, self.begin_turn())
+
+    def close_file(self, effect: CloseFile) -> None:
+        """Make an appended file durable and close it."""
+        file = self.appended.pop(effect.path, None)
+        error = ""
+        if file is not None:
+            try:
+                file.sync()
+            except OSError as failure:
+                error = disk.error_text(failure)
+            file.close()
+        effect.job.done(error, self.now_ms)
+
     async def finish_file(self, job: FileJob, writer: disk.PieceWriter) -> None:
         """Sync and rename off the loop, then tell the job."""
         error = await self.loop.run_in_executor(None, writer.finish)
@@ -326,6 +388,7 @@ class Runtime:
         """Hand a file to its job slice by slice, with a loop turn between two slices."""
         try:
             with open(path, "rb") as file:
+                job.began(os.fstat(file.fileno()).st_size)
                 while data := file.read(disk.READ_BYTES):
                     job.chunk(data, self.begin_turn())
                     await asyncio.sleep(0)
