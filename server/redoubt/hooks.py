@@ -411,6 +411,7 @@ class AppendLogHook:
         self.is_on = False
         # The history has to be written down, for the log.
         self.wants_history = False
+        self.is_rewriting = False  # a new base is being written
         # Up to which offset of the replication history everything is durable; -1: nothing is.
         self.synced_offset = -1
 
@@ -489,6 +490,10 @@ class ProcessHook:
     def resident_bytes(self) -> int:
         """Return the memory that the process occupies now."""
         return 0
+
+    def give_back_memory(self) -> bool:
+        """Have the allocator return to the system what it holds without use; say whether it can."""
+        return False
 
     def monotonic_ms(self) -> int:
         """Read a clock for durations while a script runs."""

@@ -85,7 +85,7 @@ def bgsave(ctx: Session, argv: list[bytes]) -> Reply:
     dump = dump_file(ctx.state)
     if dump.background is not None:
         raise CommandError(UNDER_WAY)
-    if dump.is_rewriting or ctx.is_atomic:
+    if ctx.state.log.is_rewriting or ctx.is_atomic:
         if len(argv) == 1 and not ctx.is_atomic:
             raise CommandError(REWRITING)
         dump.is_scheduled = True

@@ -110,10 +110,6 @@ class AppendLog(AppendLogHook):
         return f"{self.directory()}/{entry.name}"
 
     @property
-    def is_rewriting(self) -> bool:
-        return self.rewrite is not None
-
-    @property
     def pending_bytes(self) -> int:
         return self._pending_bytes
 
@@ -373,12 +369,14 @@ class AppendLog(AppendLogHook):
         base = self.manifest.next_base(self.state.config.aof_use_rdb_preamble)
         log.info("Background append only file rewriting started")
         self.rewrite = Rewrite(self, base, self._current, now_ms)
+        self.is_rewriting = True
 
     def rewritten(self, rewrite: Rewrite, error: str, now_ms: int) -> None:
         """Let the dataset begin with the new base, or stay with what there is (called by the rewrite)."""
         if rewrite is not self.rewrite:
             return
         self.rewrite = None
+        self.is_rewriting = False
         self.rewrite_duration_ms = now_ms - rewrite.started_ms
         if error:
             log.warning("Background AOF rewrite failed: %s", error)
@@ -410,6 +408,7 @@ class AppendLog(AppendLogHook):
         if self.rewrite is not None:
             self.rewrite.give_up()
             self.rewrite = None
+            self.is_rewriting = False
 
     # Files.
 

@@ -44,8 +44,6 @@ class DumpFile(PersistenceHook):
         self.state = state
         self.loading: Load | None = None
         self.background: BackgroundSave | None = None
-        # Set by the append-only file while it is rewritten: one long file is written at a time.
-        self.is_rewriting = False
         # A save has been asked for that begins as soon as it may.
         self.is_scheduled = False
         # Saves that wait until the one in the background has been synced.
@@ -191,7 +189,7 @@ class DumpFile(PersistenceHook):
         """Write a slice of the save that runs, or begin one that is due."""
         if self.background is not None:
             self.background.advance()
-        elif self.is_rewriting or self.state.gates & GATE_LOADING or not self.may_try(now_ms):
+        elif self.state.log.is_rewriting or self.state.gates & GATE_LOADING or not self.may_try(now_ms):
             return
         elif self.is_due(now_ms):
             log.info("%d changes. Saving...", self.changes())

@@ -208,7 +208,7 @@ def test_a_save_waits_for_the_end_of_a_rewrite_if_it_says_so():
     client = node.connect()
     client.ask("SET", "k", "v")
     dump = node.node.state.persistence
-    dump.is_rewriting = True
+    dump.state.log.is_rewriting = True
     assert client.ask("BGSAVE") == ErrorReply(
         b"ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to"
         b" schedule a BGSAVE whenever possible."
@@ -216,7 +216,7 @@ def test_a_save_waits_for_the_end_of_a_rewrite_if_it_says_so():
     assert client.ask("BGSAVE", "schedule") == SimpleString(b"Background saving scheduled")
     node.advance(10_000)
     assert PATH not in node.files
-    dump.is_rewriting = False
+    dump.state.log.is_rewriting = False
     node.advance(1000)
     assert fields(node)["rdb_saves"] == "1"
     assert not dump.is_scheduled
