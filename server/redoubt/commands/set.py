@@ -69,10 +69,9 @@ def add_members(ctx: Session, key: bytes, members: list[bytes]) -> int:
         ctx.db.set(key, made)
         ctx.notify(EVENT_SET, b"sadd", key)
         return added
-    if len(members) == 1 and found.has(members[0]):
-        return 0
     size_before = ctx.db.begin_change(key)
-    found.expect(members[0], len(members), limits)
+    if len(members) > 1:
+        found.expect(members[0], len(members), limits)
     added = 0
     for member in members:
         added += found.add(member, limits)

@@ -113,7 +113,7 @@ class Addition:
         old = target.find_score(member)
         if old is None:
             if not self.only_old:
-                target.put(member, score, ctx.state.limits)
+                target.insert(member, score, ctx.state.limits)
                 self.added += 1
                 self.result = score
             return

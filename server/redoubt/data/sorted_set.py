@@ -25,6 +25,8 @@ from redoubt.resp.doubles import double_text
 
 PAIR: Final = 2
 SCORE_BYTES: Final = 32
+# Whole numbers up to here have no other spelling than their digits.
+WHOLE_MAX: Final = 1e15
 
 
 class Score(Structure):
@@ -111,11 +113,18 @@ class SortedSet(Structure):
         at = listpack.find_entry(self.packed, entry, PAIR)
         if at >= 0:
             self._cut(at, 1)
-        elif self.count() >= limits.zset_members or len(member) > limits.zset_bytes:
+            self._paste(member, entry, score)
+        else:
+            self.insert(member, score, limits)
+
+    def insert(self, member: bytes, score: float, limits: Limits) -> None:
+        """Add a member that is not there, as the caller knows."""
+        if self.table is None:
+            if self.count() < limits.zset_members and len(member) <= limits.zset_bytes:
+                self._paste(member, listpack.encode(member), score)
+                return
             self.unpack()
-            self._put_into_table(member, score)
-            return
-        self._paste(member, entry, score)
+        self._put_into_table(member, score)
 
     def _put_into_table(self, member: bytes, score: float) -> None:
         assert self.table is not None and self.order is not None
@@ -267,8 +276,17 @@ class SortedSet(Structure):
             if other > score or (other == score and listpack.text_at(packed, at) > member):
                 break
             at = listpack.next_entry(packed, score_at)
-        entries = entry + listpack.encode(double_text(score))
+        entries = entry + _encoded_score(score)
         self.packed = listpack.splice(packed, at, at, entries, listpack.length(packed) + PAIR)
+
+
+def _encoded_score(score: float) -> bytes:
+    """Return the entry of a score: nearly all are whole numbers."""
+    if -WHOLE_MAX < score < WHOLE_MAX:
+        whole = int(score)
+        if whole == score and whole:  # a zero may be negative
+            return listpack.encode_integer(whole)
+    return listpack.encode(double_text(score))
 
 
 def _score_at(packed: bytes, at: int) -> float:
