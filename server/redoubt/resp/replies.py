@@ -26,6 +26,10 @@ NEXT_BULK_HEADERS: Final[list[bytes]] = [b"\r\n$%d\r\n" % length for length in r
 INTEGERS: Final[list[bytes]] = [b":%d\r\n" % number for number in range(HEADERS)]
 
 
+# An error may quote what a client has sent, and readers of lines have limits. Redis sends them whole.
+ERROR_BYTES_MAX: Final = 64 * 1024
+
+
 class SimpleString:
     """A status such as OK; `text` without the leading plus."""
 
@@ -261,7 +265,7 @@ def encode(reply: Reply, resp: int, out: list[bytes]) -> None:
         encode_items(reply, resp, out)
     elif isinstance(reply, ErrorReply):
         # A line break inside would end the reply early and desynchronise the client.
-        text = reply.text
+        text = reply.text if len(reply.text) <= ERROR_BYTES_MAX else reply.text[:ERROR_BYTES_MAX]
         if b"\r" in text or b"\n" in text:
             text = text.replace(b"\r", b" ").replace(b"\n", b" ")
         out.append(b"-%b\r\n" % text)
