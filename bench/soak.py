@@ -6,7 +6,8 @@ Talkers run random commands over the whole vocabulary that the server itself rep
 documentation, and half of the time calls that are likely to be valid), in pipelines, in RESP2 and RESP3, in
 MULTI, and vanish in the middle of one in twenty. Noisy peers send malformed packets: cut, mutated,
 oversized, or noise. Hoarders ask for megabytes and never read, and subscribe to channels that are flooded. An
-observer asks PING every second, and at each interval empties the server and takes its memory.
+observer asks PING every second, and at each interval lets everybody pause, empties the server, and takes its
+memory.
 
 It fails if the server stops answering, ends, writes a traceback to its log, sends a stream that is no RESP,
 or if its memory, emptied, is higher in the last third than in the first by more than a tenth.
@@ -38,6 +39,9 @@ NOISY: Final = 2
 HOARDERS: Final = 2
 REPLY_S_MAX: Final = 1.0
 ANSWER_S_MAX: Final = 10.0
+# How long it may take until all torment has paused; the ticks that give memory back come ten times a second.
+REST_S_MAX: Final = 15.0
+REST_S: Final = 0.5
 # Emptied memory is compared between thirds; below this nothing is said of a short run.
 SAMPLES_MIN: Final = 6
 GROWTH_MAX: Final = 1.10
@@ -174,6 +178,9 @@ class Soak:
         self.until_s = until_s
         self.counts = {"commands": 0, "errors": 0, "vanished": 0, "malformed": 0, "hoards": 0, "closed": 0}
         self.longest_ping_s = 0.0
+        # While the memory is taken nobody torments the server: buffers of those who never read are no leak.
+        self.is_resting = False
+        self.at_work = 0
         self.emptied_mb: list[float] = []
         self.said_mb: list[float] = []
         self.failures: list[str] = []
@@ -218,12 +225,18 @@ class Soak:
     async def again(self, work: Any) -> None:
         """Repeat one kind of torment until the end; being thrown out is part of it."""
         while self.goes_on():
+            if self.is_resting:
+                await asyncio.sleep(0.05)
+                continue
+            self.at_work += 1
             try:
                 await work()
             except OSError:
                 await asyncio.sleep(0.01)
             except ProtocolError as error:
                 self.failures.append(f"a stream that is no RESP: {error.text!r}")
+            finally:
+                self.at_work -= 1
 
     async def talk(self) -> None:
         """Run pipelines of random commands on one connection, and perhaps vanish."""
@@ -238,7 +251,7 @@ class Soak:
                 return
             replies = await self.read(reader, decoder, len(calls), REPLY_S_MAX)
             self.counts["errors"] += sum(type(reply).__name__ == "ErrorReply" for reply in replies)
-            if len(replies) < len(calls) or not self.goes_on():
+            if len(replies) < len(calls) or not self.goes_on() or self.is_resting:
                 break
         writer.close()
 
@@ -286,16 +299,31 @@ class Soak:
             try:
                 await self.ask(b"PING")
                 if time.monotonic() - emptied_s > interval_s:
+                    await self.take_memory()
                     emptied_s = time.monotonic()
-                    await self.ask(b"FLUSHALL", b"SYNC")
-                    self.emptied_mb.append(resident_bytes(self.server) / 1e6)
-                    self.said_mb.append(used_memory(self.server) / 1e6)
             except OSError as error:
                 self.failures.append(f"it does not answer: {error!r}")
             self.longest_ping_s = max(self.longest_ping_s, time.monotonic() - began_s)
             if self.server.process.poll() is not None:
                 self.failures.append(f"the server has ended: {self.server.process.returncode}")
             await asyncio.sleep(1)
+
+    async def take_memory(self) -> None:
+        """Let everybody rest, empty the server, and note what it takes."""
+        self.is_resting = True
+        until_s = time.monotonic() + REST_S_MAX
+        while self.at_work and time.monotonic() < until_s:
+            await asyncio.sleep(0.05)
+        for words in (
+            [b"FLUSHALL", b"SYNC"],
+            [b"SCRIPT", b"FLUSH", b"SYNC"],
+            [b"FUNCTION", b"FLUSH", b"SYNC"],
+        ):
+            await self.ask(*words)
+        await asyncio.sleep(REST_S)
+        self.emptied_mb.append(resident_bytes(self.server) / 1e6)
+        self.said_mb.append(used_memory(self.server) / 1e6)
+        self.is_resting = False
 
     async def run(self, interval_s: float) -> None:
         """Torment the server until the end."""
