@@ -208,8 +208,8 @@ def test_asyncio_cluster_client(shards: list[ServerProcess]) -> None:
     async def use() -> None:
         client = AsyncCluster(host="127.0.0.1", port=shards[0].port, decode_responses=True)
         try:
-            # Without this redis-py 8.1 sends commands that wait for the map to random nodes, and at each fifth
-            # MOVED closes connections that others are opening. It does so with redis-server, too: in 2 of 60
+            # Without this redis-py 8.1 sends commands that wait for the map to random nodes; at each fifth
+            # MOVED closes connections that others are opening. So it does with redis-server: in 2 of 60
             # runs one of 200 SETs ended with "'NoneType' object has no attribute 'writelines'".
             await client.initialize()
             await asyncio.gather(*[client.set(f"async:{number}", number) for number in range(200)])
