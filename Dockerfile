@@ -56,6 +56,8 @@ VOLUME /data
 USER 10001:10001
 EXPOSE 6379 16379 9121
 ENTRYPOINT ["redoubt-server"]
+# Without arguments of its own a container keeps its data within three fifths of its memory limit.
+CMD ["--maxmemory-container-percent", "60"]
 
 FROM ${BASE} AS operator
 LABEL org.opencontainers.image.title="redoubt-operator" \

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from redoubt.client_memory import ClientMemory
 from redoubt.session import CLASS_NORMAL, CLASS_PUBSUB, CLASS_REPLICA, Session
 
 if TYPE_CHECKING:
     from redoubt.state import ServerState
 
 TICKS_PER_ROUND: Final = 10  # ticks come every 100 ms
+VISITS_MIN: Final = 50  # so few clients are all visited at every tick
 CLASS_NAMES: Final = {CLASS_NORMAL: "normal", CLASS_REPLICA: "replica", CLASS_PUBSUB: "pubsub"}
 TOO_MANY: Final = b"-ERR max number of clients reached\r\n"
 PROTECTED: Final = (
@@ -34,6 +36,7 @@ class Clients:
     def __init__(self, state: ServerState) -> None:
         self.state = state
         self.round: list[Session] = []
+        self.memory = ClientMemory(state)
 
     def refusal(self, peer: str) -> bytes:
         """Return what a new connection is told before it is closed; empty if it is welcome."""
@@ -48,13 +51,15 @@ class Clients:
         """Visit the next slice of clients."""
         if not self.round:
             self.round = list(self.state.sessions.values())
-        visits = len(self.state.sessions) // TICKS_PER_ROUND + 1
+        visits = max(len(self.state.sessions) // TICKS_PER_ROUND + 1, VISITS_MIN)
         while visits > 0 and self.round:
             visits -= 1
             session = self.round.pop()
             if not session.is_closed:
                 self.close_idle(session, now_ms)
                 self.check_output(session, now_ms)
+                self.memory.measure(session)
+        self.memory.evict()
 
     def close_idle(self, session: Session, now_ms: int) -> None:
         """Close a client that has said nothing for `timeout` seconds; those that wait are not idle."""
@@ -70,6 +75,9 @@ class Clients:
 
     def check_output(self, session: Session, now_ms: int) -> None:
         """Close a client whose unsent output is over the limit of its class."""
+        if session.unsent_bytes > session.counted_bytes:
+            self.memory.measure(session)
+            self.memory.evict()
         limit = self.state.config.client_output_buffer_limit[CLASS_NAMES[session.client_class]]
         unsent = session.unsent_bytes
         is_over = 0 < limit.hard_bytes < unsent

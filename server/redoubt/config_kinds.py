@@ -100,6 +100,30 @@ class Memory(Integer):
         return self._bounded(value)
 
 
+class MemoryOrShare(Kind):
+    """Bytes with an optional unit, or a percentage; the value is negative for a percentage."""
+
+    form = "bytes (kb, mb, gb) or percentage"
+
+    def parse_word(self, word: str) -> int:
+        """Read the value from the only word."""
+        if word.endswith("%"):
+            digits = word[:-1]
+            if not (digits.isascii() and digits.isdigit()):
+                raise ValueError("argument must be a memory or percent value")
+            if int(digits) > 100:
+                raise ValueError("percentage argument must be less or equal to 100")
+            return -int(digits)
+        value = memory_size(word)
+        if value is None:
+            raise ValueError("argument must be a memory or percent value")
+        return value
+
+    def render(self, value: Any) -> str:
+        """Write the value as CONFIG GET shows it."""
+        return f"{-value}%" if value < 0 else str(value)
+
+
 class Octal(Integer):
     """A file mode."""
 

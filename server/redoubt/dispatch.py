@@ -151,6 +151,8 @@ class ClientDispatcher(Dispatcher):
         assert isinstance(link, Session)
         state = self.state
         state.sessions.pop(link.session_id, None)
+        state.client_bytes -= link.counted_bytes
+        link.counted_bytes = 0
         state.blocking.closed(link)
         state.watches.forget(link)
         state.pubsub.closed(link)

@@ -96,6 +96,7 @@ def memory(state: ServerState) -> Fields:
         fields += [(name, size), (f"{name}_human", human(size))]
     total = state.process.memory_total_bytes
     fragmentation = report.fragmentation_bytes()
+    discarded = [bucket for keyspace in state.keyspaces for bucket in keyspace.discarded]
     return [
         *fields,
         ("used_memory_peak_perc", f"{100 * report.used / max(report.peak, 1):.2f}%"),
@@ -106,26 +107,45 @@ def memory(state: ServerState) -> Fields:
         ("used_memory_keys", report.parts.keys),
         ("used_memory_expires", report.parts.expiries),
         ("used_memory_values", report.parts.values),
+        ("allocator_allocated", report.accounted()),
+        ("allocator_active", report.resident_bytes),
+        ("allocator_resident", report.resident_bytes),
         ("total_system_memory", total),
         ("total_system_memory_human", human(total)),
-        *state.scripting.figures(),
+        *script_fields(report),
         ("maxmemory", config.maxmemory),
         ("maxmemory_human", human(config.maxmemory)),
         ("maxmemory_policy", config.maxmemory_policy),
+        ("allocator_frag_ratio", f"{report.fragmentation_ratio():.2f}"),
+        ("allocator_frag_bytes", fragmentation),
+        ("allocator_rss_ratio", "1.00"),
+        ("allocator_rss_bytes", 0),
+        ("rss_overhead_ratio", "1.00"),
+        ("rss_overhead_bytes", 0),
         ("mem_fragmentation_ratio", f"{report.fragmentation_ratio():.2f}"),
         ("mem_fragmentation_bytes", fragmentation),
-        ("mem_not_counted_for_evict", report.buffers),
+        ("mem_not_counted_for_evict", report.uncounted),
         ("mem_replication_backlog", report.backlog_bytes),
         ("mem_total_replication_buffers", report.backlog_bytes + report.replica_bytes),
         ("mem_clients_slaves", report.replica_bytes),
         ("mem_clients_normal", report.client_bytes),
-        ("mem_cluster_links", 0 if state.cluster is None else state.cluster.link_bytes()),
-        ("mem_aof_buffer", 0),
+        ("mem_cluster_links", report.link_bytes),
+        ("mem_aof_buffer", report.log_bytes),
         ("mem_allocator", "cpython"),
         ("active_defrag_running", 0),
-        ("lazyfree_pending_objects", 0),
+        ("lazyfree_pending_objects", sum([len(bucket.values) for bucket in discarded])),
         ("lazyfreed_objects", 0),
     ]
+
+
+def script_fields(report: MemoryReport) -> Fields:
+    """Memory of scripts and functions, with the sizes for people where Redis has them."""
+    fields: Fields = []
+    for name, size in report.script_bytes.items():
+        fields.append((name, size))
+        if name in ("used_memory_lua", "used_memory_vm_total", "used_memory_scripts"):
+            fields.append((f"{name}_human", human(size)))
+    return fields
 
 
 def stats(state: ServerState) -> Fields:
@@ -148,7 +168,7 @@ def stats(state: ServerState) -> Fields:
         ("expired_subkeys", counted.expired_fields),
         ("expired_keys", counted.expired_keys),
         ("evicted_keys", counted.evicted_keys),
-        ("evicted_clients", 0),
+        ("evicted_clients", counted.evicted_clients),
         ("keyspace_hits", counted.keyspace_hits),
         ("keyspace_misses", counted.keyspace_misses),
         ("pubsub_channels", len(state.pubsub.listeners[CHANNEL])),

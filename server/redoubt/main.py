@@ -29,7 +29,7 @@ from redoubt.runtime.busy import BusyService
 from redoubt.runtime.clock import Clock
 from redoubt.runtime.loop import Runtime, clock_us
 from redoubt.runtime.network import ListenError
-from redoubt.runtime.process import RunningProcess
+from redoubt.runtime.process import RunningProcess, container_limit_bytes
 from redoubt.version import REDOUBT_VERSION
 
 USAGE: Final = """\
@@ -87,6 +87,8 @@ def serve(config: Config) -> int:
     except OSError as error:
         print(f"Can't open the log file or chdir to '{config.dir}': {error.strerror}", file=sys.stderr)
         return 1
+    if config.maxmemory == 0 and config.maxmemory_container_percent:
+        config.maxmemory = container_limit_bytes() * config.maxmemory_container_percent // 100
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     clock = Clock()

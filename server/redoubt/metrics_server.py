@@ -39,7 +39,9 @@ MEMORY_RSS: Final = gauge("redis_memory_used_rss_bytes", "What the process occup
 MEMORY_PEAK: Final = gauge("redis_memory_used_peak_bytes", "The most memory ever used.")
 MEMORY_MAX: Final = gauge("redis_memory_max_bytes", "maxmemory; 0: no limit.")
 MEMORY_RATIO: Final = gauge("redis_mem_fragmentation_ratio", "Resident set over accounted memory.")
-MEMORY_UNCOUNTED: Final = gauge("redis_mem_not_counted_for_eviction_bytes", "Buffers, beside maxmemory.")
+MEMORY_UNCOUNTED: Final = gauge(
+    "redis_mem_not_counted_for_eviction_bytes", "Buffers of replicas, beside maxmemory."
+)
 MEMORY_PART: Final = gauge("redoubt_memory_bytes", "Memory by part: the parts sum up to the resident set.")
 
 DB_KEYS: Final = gauge("redis_db_keys", "Keys of each database.")
@@ -48,6 +50,7 @@ DB_TTL: Final = gauge("redis_db_avg_ttl_seconds", "Mean time to live of keys wit
 EXPIRED: Final = counter("redis_expired_keys_total", "Keys that expired.")
 EXPIRED_FIELDS: Final = counter("redis_expired_subkeys_total", "Fields of hashes that expired.")
 EVICTED: Final = counter("redis_evicted_keys_total", "Keys that were evicted for maxmemory.")
+EVICTED_CLIENTS: Final = counter("redis_evicted_clients_total", "Clients that were closed to free memory.")
 HITS: Final = counter("redis_keyspace_hits_total", "Reads that found their key.")
 MISSES: Final = counter("redis_keyspace_misses_total", "Reads that did not find their key.")
 
@@ -117,7 +120,7 @@ def memory(state: ServerState) -> list[Sample]:
         MEMORY_PEAK.sample(report.peak),
         MEMORY_MAX.sample(state.config.maxmemory),
         MEMORY_RATIO.sample(round(report.fragmentation_ratio(), 4)),
-        MEMORY_UNCOUNTED.sample(report.buffers),
+        MEMORY_UNCOUNTED.sample(report.uncounted),
     ]
     for part, size in (
         ("keys", report.parts.keys),
@@ -138,6 +141,7 @@ def keys(state: ServerState) -> list[Sample]:
         EXPIRED.sample(counted.expired_keys),
         EXPIRED_FIELDS.sample(counted.expired_fields),
         EVICTED.sample(counted.evicted_keys),
+        EVICTED_CLIENTS.sample(counted.evicted_clients),
         HITS.sample(counted.keyspace_hits),
         MISSES.sample(counted.keyspace_misses),
     ]

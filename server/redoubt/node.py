@@ -159,7 +159,7 @@ class Node(LifecycleHook):
         state.persistence = DumpFile(state)
         self.log = AppendLog(state)
         state.log = self.log
-        self.upkeep = Upkeep(state)
+        self.upkeep = Upkeep(state, clock_us)
         state.upkeep = self.upkeep
         state.users.begin()
         state.limits.follow(config)
@@ -215,6 +215,8 @@ class Node(LifecycleHook):
         self.state.now_ms = now_ms
         if not link.is_closed and not link.closes_after_flush:
             link.owner.received(link, data, now_ms)
+            if self.state.config.maxmemory_clients and isinstance(link, Session):
+                self.clients.memory.received(link)
 
     def piled_up(self, link: Link, now_ms: int) -> None:
         """Look at a link whose kernel did not take everything; `link.unsent_bytes` says what remains."""

@@ -113,6 +113,7 @@ class Session(Link):
         self.library_name = b""  # CLIENT SETINFO
         self.library_version = b""
         self.is_eviction_exempt = False  # CLIENT NO-EVICT
+        self.counted_bytes = 0  # its part of state.client_bytes
         # What the client listens to (see redoubt.pubsub), and pushes that wait for its command's reply.
         self.subscriptions: Subscriptions | None = None
         self.pushes: list[bytes] = []

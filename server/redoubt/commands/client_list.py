@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from redoubt.commands.arguments import SYNTAX_ERROR, Arguments, integer
-from redoubt.memory_report import SESSION_BYTES
+from redoubt.memory_report import session_bytes
 from redoubt.pubsub import CHANNEL, PATTERN, SHARD_CHANNEL
 from redoubt.resp.replies import CommandError
 from redoubt.session import CLASS_PUBSUB, GATE_MULTI, GATE_NO_TOUCH
@@ -149,7 +149,7 @@ def client_line(session: Session) -> bytes:
         f"multi={queued_count} "
         f"qbuf={input_bytes} qbuf-free=0 argv-mem={argument_bytes} multi-mem={queued_bytes} rbs=0 rbp=0 "
         f"obl=0 oll={len(session.out)} omem={unsent_bytes} "
-        f"tot-mem={SESSION_BYTES + input_bytes + argument_bytes + queued_bytes + unsent_bytes} "
+        f"tot-mem={session_bytes(session)} "
         f"events={'' if session.is_paused else 'r'}{'w' if unsent_bytes else ''} "
         f"cmd={session.row.name if session.row else 'NULL'} user={username} "
         f"redir={-1 if session.tracking is None else session.tracking.redirect_id} resp={session.resp} "

@@ -18,7 +18,7 @@ from redoubt.data.table import Bucket, Table
 from redoubt.data.text import Value
 
 # The place of an entry in a bucket's dict, at the usual fill (measured).
-ENTRY_BYTES: Final = 40
+ENTRY_BYTES: Final = 46
 # As in the keyspace: a bucket is drawn, then a place in it, and again if the place is empty.
 ROOM_OF_BUCKET: Final = 128
 RANDOM_TRIES_MAX: Final = 100

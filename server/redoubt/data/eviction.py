@@ -13,9 +13,14 @@ exceeded, deletes victims until it is not. Which key is a victim is the policy's
 - volatile-*: only keys that have an expiry; when there are none, nothing can be freed.
 - noeviction: nothing is freed, and the command is answered with an OOM error.
 
-One call deletes a limited number of keys, so that lowering maxmemory by half does not stop the server: it
-then lets the command pass and says that it is behind, and the ticks go on. Each victim is told to the
-listener, which propagates a DEL. A replica does not evict; it follows its master.
+maxmemory-samples scales what is looked at: 5 stands for the three buckets of LRU and the one bucket of LFU
+and TTL, 10 for twice as many.
+
+One call takes a limited time (maxmemory-eviction-tenacity), so that lowering maxmemory by half does not stop
+the server: it then lets the command pass and says that it is behind, and the ticks go on. But writers must
+not outrun it: once the dataset is an overshoot above the limit, a call goes on until it is no larger than it
+was, whatever the time. Each victim is told to the listener, which propagates a DEL. A replica does not evict;
+it follows its master.
 
 Called by the admission of commands and by `redoubt.upkeep`. It reads no clock and sends nothing.
 Source: Redis documentation, "Key eviction"; `maxmemory-policy`.
@@ -35,9 +40,22 @@ if TYPE_CHECKING:
     from redoubt.data.keyspace import Keyspace
     from redoubt.data.table import Bucket
 
-# Victims of one call, about 2 ms compiled.
+# Redis: maxmemory-eviction-tenacity. Up to 10 a step is worth 50 us, above it 15 % more; 100 is no limit.
+TENACITY_LINEAR_MAX: Final = 10
+TENACITY_STEP_US: Final = 50
+TENACITY_GROWTH: Final = 1.15
+TENACITY_ENDLESS: Final = 100
+# The clock is read after so many victims, as in Redis.
+VICTIMS_PER_READING: Final = 16
+# Where there is no clock, a victim counts so much: 1,000 victims at the usual tenacity.
+VICTIM_US: Final = 0.5
 VICTIMS_MAX: Final = 1_000
-# Of so many random buckets the fullest gives the victim.
+# How far the dataset may be above the limit before writers must wait for eviction: a part of the limit.
+OVERSHOOT_SHARE: Final = 64
+OVERSHOOT_BYTES_MIN: Final = 64 * 1024
+# maxmemory-samples as Redis and we have it, and what it stands for: of so many random buckets the fullest
+# gives the victim of LRU, and one bucket is searched for the victim of LFU and TTL.
+SAMPLES_USUAL: Final = 5
 BUCKETS_COMPARED: Final = 3
 # Random buckets tried for one with an expiry before the search goes through all of them in turn.
 VOLATILE_TRIES: Final = 16
@@ -46,10 +64,21 @@ VOLATILE_TRIES: Final = 16
 class Evictor:
     """The eviction of one server."""
 
-    def __init__(self, keyspaces: list[Keyspace], random: Random) -> None:
+    def __init__(
+        self, keyspaces: list[Keyspace], random: Random, clock_us: Callable[[], int] | None = None
+    ) -> None:
+        """clock_us: None where the time that eviction takes does not matter; then victims are counted."""
         self.keyspaces = keyspaces
         self.random = random
+        self.clock_us = clock_us
         self.limit_bytes = 0
+        # What counts against the limit beside the dataset (clients, backlog), as last measured.
+        self.buffer_bytes = 0
+        # Above this a call does not stop for time.
+        self.ceiling_bytes = 0
+        self.time_limit_us = 0.0
+        self.victims_max = 0
+        self.tenacity = TENACITY_LINEAR_MAX
         self.policy = "noeviction"
         # Called with (database, key) after a victim was deleted.
         self.on_evicted: Callable[[int, bytes], None] | None = None
@@ -58,6 +87,10 @@ class Evictor:
         self._is_volatile = False
         self._rank = "noeviction"
         self._search_place = 0
+        # How many buckets are compared (LRU) and searched (LFU, TTL) for a victim.
+        self._compared = BUCKETS_COMPARED
+        self._searched = 1
+        self.pace(TENACITY_LINEAR_MAX, SAMPLES_USUAL)
 
     def follow(self, limit_bytes: int, policy: str, lfu_log_factor: int, lfu_decay_minutes: int) -> None:
         """Take over the directives, and have the keyspaces remember accesses as the policy needs it."""
@@ -72,34 +105,84 @@ class Evictor:
             keyspace.lfu_decay_minutes = lfu_decay_minutes
             keyspace.remember_accesses(access)
 
+    def pace(self, tenacity: int, samples: int) -> None:
+        """Take over how long a call may take, and how much is looked at for each victim."""
+        self.tenacity = tenacity
+        self._compared = max(1, samples * BUCKETS_COMPARED // SAMPLES_USUAL)
+        self._searched = max(1, samples // SAMPLES_USUAL)
+        self.time_limit_us = time_limit_us(tenacity)
+        self.victims_max = max(VICTIMS_PER_READING, int(self.time_limit_us / VICTIM_US))
+
+    def counted_bytes(self) -> int:
+        """Return what is compared with the limit."""
+        return used_memory(self.keyspaces) + self.buffer_bytes
+
     def make_room(self, now_ms: int) -> bool:
-        """Bring the dataset below the limit; False if it is above and nothing can be freed."""
+        """Bring memory below the limit; False if it is above and nothing can be freed."""
         self.is_behind = False
-        if not self.limit_bytes or used_memory(self.keyspaces) <= self.limit_bytes:
+        limit = self.limit_bytes
+        if not limit:
+            return True
+        used = self.counted_bytes()
+        if used <= limit:
+            self.ceiling_bytes = 0
             return True
         if self._rank == "noeviction":
             return False
-        for _ in range(VICTIMS_MAX):
-            if not self._evict_one(now_ms):
-                return False
-            if used_memory(self.keyspaces) <= self.limit_bytes:
+        self.ceiling_bytes = self._ceiling(used)
+        begun_us = 0 if self.clock_us is None else self.clock_us()
+        victims = 0
+        while self._evict_one(now_ms):
+            victims += 1
+            used = self.counted_bytes()
+            if used <= limit:
+                self.ceiling_bytes = 0
                 return True
-        self.is_behind = True
-        return True
+            if used <= self.ceiling_bytes and self._has_taken_its_time(begun_us, victims):
+                self.ceiling_bytes = self._ceiling(used)
+                self.is_behind = True
+                return True
+        return False
+
+    def _ceiling(self, used: int) -> int:
+        """Return above which size a call does not stop for time.
+
+        Where a lower maxmemory or a grown buffer left more than the overshoot, it is what there was then, so
+        that it shrinks in pieces; but it never rises again by writing.
+        """
+        highest = self.limit_bytes + max(self.limit_bytes // OVERSHOOT_SHARE, OVERSHOOT_BYTES_MIN)
+        return max(highest, min(used, self.ceiling_bytes) if self.ceiling_bytes else used)
+
+    def _has_taken_its_time(self, begun_us: int, victims: int) -> bool:
+        if self.tenacity >= TENACITY_ENDLESS:
+            return False
+        if self.clock_us is None:
+            return victims >= self.victims_max
+        return victims % VICTIMS_PER_READING == 0 and self.clock_us() - begun_us > self.time_limit_us
 
     def _evict_one(self, now_ms: int) -> bool:
         keyspace = self._choose_keyspace()
         if keyspace is None:
             return False
-        if self._is_volatile:
-            bucket = self._volatile_bucket(keyspace)
-        else:
-            bucket = self._fullest_bucket(keyspace)
-        key = self._choose_key(keyspace, bucket, now_ms)
+        key = self._choose_key(keyspace, self._candidate_bucket(keyspace), now_ms)
+        for _ in range(self._searched - 1):
+            if self._rank in ("lfu", "ttl"):
+                other = self._choose_key(keyspace, self._candidate_bucket(keyspace), now_ms)
+                if self._goes_before(keyspace, other, key, now_ms):
+                    key = other
         keyspace.delete(key)
         if self.on_evicted is not None:
             self.on_evicted(keyspace.database, key)
         return True
+
+    def _candidate_bucket(self, keyspace: Keyspace) -> Bucket:
+        return self._volatile_bucket(keyspace) if self._is_volatile else self._fullest_bucket(keyspace)
+
+    def _goes_before(self, keyspace: Keyspace, key: bytes, other: bytes, now_ms: int) -> bool:
+        """Say whether a key is a better victim of LFU or TTL than another one."""
+        if self._rank == "ttl":
+            return keyspace.expire_at(key) < keyspace.expire_at(other)
+        return _frequency_of(keyspace, key, now_ms) < _frequency_of(keyspace, other, now_ms)
 
     def _choose_keyspace(self) -> Keyspace | None:
         """Choose a database in proportion to its keys that may be evicted; None if there are none."""
@@ -120,7 +203,7 @@ class Evictor:
         """Return the fullest of a few random buckets; one with keys exists."""
         best = keyspace.random_bucket()
         best_fill = keyspace.fill_of(best)
-        for _ in range(BUCKETS_COMPARED - 1):
+        for _ in range(self._compared - 1):
             bucket = keyspace.random_bucket()
             fill = keyspace.fill_of(bucket)
             if fill > best_fill:
@@ -130,8 +213,8 @@ class Evictor:
     def _volatile_bucket(self, keyspace: Keyspace) -> Bucket:
         """Return a random bucket that holds an expiry; one exists."""
         best = keyspace.random_bucket()
-        for trial in range(VOLATILE_TRIES):
-            if trial >= BUCKETS_COMPARED and best.expiries:
+        for trial in range(max(VOLATILE_TRIES, self._compared + 1)):
+            if trial >= self._compared and best.expiries:
                 break
             bucket = keyspace.random_bucket()
             if len(bucket.expiries) > len(best.expiries):
@@ -159,6 +242,21 @@ class Evictor:
         if self._rank == "random":
             return candidates[int(self.random.random() * len(candidates))]
         return _least_frequent(bucket, candidates, now_ms, keyspace.lfu_decay_minutes)
+
+
+def time_limit_us(tenacity: int) -> float:
+    """Return how long one call may take (maxmemory-eviction-tenacity); for 100 it is not asked."""
+    if tenacity <= TENACITY_LINEAR_MAX:
+        return float(TENACITY_STEP_US * tenacity)
+    return float(TENACITY_STEP_US * TENACITY_LINEAR_MAX * TENACITY_GROWTH ** (tenacity - TENACITY_LINEAR_MAX))
+
+
+def _frequency_of(keyspace: Keyspace, key: bytes, now_ms: int) -> int:
+    bucket = keyspace.bucket_of(key)
+    packed = -1 if bucket is None else bucket.frequencies.get(key, -1)
+    if packed < 0:
+        packed = initial_frequency(now_ms)
+    return decayed_counter(packed, now_ms, keyspace.lfu_decay_minutes)
 
 
 def _least_recent(bucket: Bucket, is_volatile: bool) -> bytes:

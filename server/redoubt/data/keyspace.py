@@ -183,16 +183,29 @@ class Keyspace:
         if self.access == ACCESS_RECENT:
             del bucket.values[key]
             bucket.values[key] = value
+            if bucket.expiries:
+                due_ms = bucket.expiries.pop(key, 0)
+                if due_ms:
+                    bucket.expiries[key] = due_ms  # one key object for both, see `set_expire`
         else:
             packed = bucket.frequencies.get(key, -1)
             bucket.frequencies[key] = frequency_after_access(
                 packed, self.clock_ms, self.random, self.lfu_log_factor, self.lfu_decay_minutes
             )
 
+    def _count_overwriting(self, key: bytes) -> None:
+        """Count the access of who overwrites a key without having read it; a new key has none yet."""
+        bucket = self.bucket_of(key)
+        value = None if bucket is None else bucket.values.get(key)
+        if bucket is not None and value is not None:
+            self._note_access(bucket, key, value)
+
     # Changing keys.
 
     def set(self, key: bytes, value: Value) -> None:
         """Store a value under `key`, new or not; an expiry that the key had is dropped."""
+        if self.access == ACCESS_FREQUENT:
+            self._count_overwriting(key)
         bucket = self.store(key, value)
         if bucket.expiries and bucket.expiries.pop(key, 0):
             self.expiring_count -= 1
@@ -311,6 +324,9 @@ class Keyspace:
         assert key in bucket.values
         if key not in bucket.expiries:
             self.expiring_count += 1
+            # Both dicts then hold one key object, or each expiry would cost a second one.
+            value = bucket.values.pop(key)
+            bucket.values[key] = value
         bucket.expiries[key] = due_ms
         self.changes += 1
         if self.listeners:

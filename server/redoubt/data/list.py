@@ -20,8 +20,9 @@ from redoubt.data.listpack import FIRST
 from redoubt.data.memory import size_of_bytes
 from redoubt.data.structure import STRUCTURE_BYTES, Structure
 
-# Beside its bytes a chunk has a place in each of two lists.
+# Beside its bytes a chunk has a place in each of two lists, which themselves take so much (measured).
 CHUNK_BYTES: Final = 16
+LISTS_BYTES: Final = 176
 # Where list-max-listpack-size says a number of elements, their bytes are limited all the same, as in Redis.
 SAFE_BYTES_MAX: Final = 8192
 
@@ -43,7 +44,7 @@ class TextList(Structure):
         return b"listpack" if len(self.chunks) <= 1 else b"quicklist"
 
     def size_bytes(self) -> int:
-        return STRUCTURE_BYTES + self.bytes_of_chunks + CHUNK_BYTES * len(self.chunks)
+        return STRUCTURE_BYTES + LISTS_BYTES + self.bytes_of_chunks + CHUNK_BYTES * len(self.chunks)
 
     def copy(self) -> Structure:
         twin = TextList()

@@ -130,7 +130,7 @@ class SortedSet(Structure):
         assert self.table is not None and self.order is not None
         old = self.table.get(member)
         if isinstance(old, Score):
-            self.order.remove(old.value, member)
+            member = self.order.remove(old.value, member)
             old.value = score
         else:
             self.table.put(member, Score(score))

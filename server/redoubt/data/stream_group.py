@@ -23,7 +23,7 @@ READ_UNKNOWN: Final = -1
 GROUP_BYTES: Final = 700
 CONSUMER_BYTES: Final = 600
 # The id and the pending entry, two places in lists of both maps (measured).
-PENDING_BYTES: Final = 200
+PENDING_BYTES: Final = 170
 
 
 class Tally:

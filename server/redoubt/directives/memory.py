@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from redoubt.config_kinds import Choice, Integer, Memory
+from redoubt.config_kinds import Choice, Integer, Memory, MemoryOrShare, YesNo
 from redoubt.directives.directive import Directive
 
 ROWS: Final[list[Directive]] = [
@@ -34,8 +34,29 @@ ROWS: Final[list[Directive]] = [
     ),
     Directive(
         "maxmemory-samples",
-        Integer(1),
-        "No effect: the fullest of three buckets gives its oldest key.",
+        Integer(1, 2147483647),
+        "How much is looked at for a victim: 5 are three buckets of 64 keys for LRU, one for LFU and TTL.",
+    ),
+    Directive(
+        "maxmemory-eviction-tenacity",
+        Integer(0, 100),
+        "How long one command may evict: 10 is 500 us, each step more 15 % longer, 100 without end.",
+    ),
+    Directive(
+        "maxmemory-clients",
+        MemoryOrShare(),
+        "Most bytes of all clients' buffers, or percent of maxmemory, before the largest client is closed; "
+        "0 for no limit.",
+    ),
+    Directive(
+        "maxmemory-container-percent",
+        Integer(0, 90),
+        "At the start, maxmemory as a share of the container's memory limit, where maxmemory is 0; 0: none.",
+    ),
+    Directive(
+        "replica-ignore-maxmemory",
+        YesNo(),
+        "Whether a replica leaves eviction to its master.",
     ),
     Directive("active-expire-effort", Integer(1, 10), "How much time the search for expired keys may take."),
     Directive("lfu-log-factor", Integer(0), "How many hits saturate a key's frequency counter."),

@@ -6,11 +6,14 @@ The figures come from /proc on Linux, and from getrusage where there is no /proc
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import resource
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from redoubt.hooks import ProcessHook
@@ -19,6 +22,11 @@ if TYPE_CHECKING:
     from redoubt.runtime.busy import BusyService
     from redoubt.session import Session
 
+# Where a container's memory limit stands: cgroup v2, then v1.
+CONTAINER_LIMITS: Final = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 PAGE_BYTES: Final = resource.getpagesize()
 _STATM: Final = "/proc/self/statm"
 
@@ -35,6 +43,7 @@ class RunningProcess(ProcessHook):
         self.operating_system = f"{platform.system()} {platform.release()} {platform.machine()}"
         self.memory_total_bytes = PAGE_BYTES * os.sysconf("SC_PHYS_PAGES")
         self.resident_start_bytes = self.resident_bytes()
+        self._malloc_trim = find_malloc_trim()
 
     def resident_bytes(self) -> int:
         """Read the resident set size; without /proc, the largest that it ever was."""
@@ -43,6 +52,13 @@ class RunningProcess(ProcessHook):
                 return int(file.read().split()[1]) * PAGE_BYTES
         except OSError:
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    def give_back_memory(self) -> bool:
+        """Return free pages to the system: Python's arenas go by themselves, glibc has to be told."""
+        if self._malloc_trim is None:
+            return False
+        self._malloc_trim(0)
+        return True
 
     def serve_others(self, caller: Session) -> None:
         """Serve other clients from within a script, where there are sockets."""
@@ -72,3 +88,27 @@ class RunningProcess(ProcessHook):
     def unguessable(self, count: int) -> bytes:
         """Ask the operating system for random bytes."""
         return os.urandom(count)
+
+
+def find_malloc_trim() -> Callable[[int], int] | None:
+    """Find glibc's malloc_trim; other C libraries have none."""
+    try:
+        found: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError):
+        return None
+    return found
+
+
+def container_limit_bytes(paths: tuple[Path, ...] = CONTAINER_LIMITS) -> int:
+    """Return the memory limit of the container that this process runs in; 0: none.
+
+    What is as large as the machine limits nothing: version 1 writes a huge number for "no limit".
+    """
+    total = PAGE_BYTES * os.sysconf("SC_PHYS_PAGES")
+    for path in paths:
+        try:
+            text = path.read_text(encoding="ascii").strip()
+        except OSError:
+            continue
+        return int(text) if text.isdigit() and int(text) < total else 0
+    return 0

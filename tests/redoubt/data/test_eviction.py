@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from redoubt.data.eviction import VICTIMS_MAX, Evictor
+from redoubt.data.eviction import VICTIMS_MAX, Evictor, time_limit_us
 from redoubt.data.frequency import decayed_counter
 from redoubt.data.keyspace import Keyspace
 from redoubt.data.memory import used_memory
@@ -176,3 +176,69 @@ def test_every_database_gives_in_proportion_to_its_keys() -> None:
     evictor.make_room(NOW_MS)
     assert evicted[0] > 5 * evicted[1] > 0
     assert evicted[2] == 0
+
+
+def test_writers_do_not_outrun_eviction() -> None:
+    keyspace = filled(20_000)
+    evictor = evictor_of("allkeys-lru", [keyspace])
+    evictor.pace(1, 5)
+    limit = evictor.limit_bytes = used_memory([keyspace])
+    value = b"x" * 300_000
+    highest = 0
+    for number in range(200):
+        assert evictor.make_room(NOW_MS)
+        keyspace.set(b"large:%d" % number, value)
+        highest = max(highest, used_memory([keyspace]))
+    # A hundred victims each time would free 10 KB; 60 MB were written.
+    assert highest <= limit + max(limit // 64, 65536) + 2 * 301_000
+
+
+def test_a_lowered_limit_is_reached_in_pieces() -> None:
+    keyspace = filled(5000)
+    evictor = evictor_of("allkeys-random", [keyspace])
+    evictor.limit_bytes = used_memory([keyspace]) // 2
+    sizes = [len(keyspace)]
+    while True:
+        assert evictor.make_room(NOW_MS)
+        sizes.append(len(keyspace))
+        if not evictor.is_behind:
+            break
+    assert sizes[:3] == [5000, 4000, 3000]
+    assert used_memory([keyspace]) <= evictor.limit_bytes
+
+
+def test_tenacity_is_time() -> None:
+    assert [time_limit_us(tenacity) for tenacity in (0, 1, 10)] == [0, 50, 500]
+    assert [round(time_limit_us(tenacity)) for tenacity in (11, 50, 99)] == [575, 133_932, 126_205_359]
+
+
+def test_a_call_ends_when_its_time_is_over() -> None:
+    keyspace = filled(2000)
+    readings = [0]
+
+    def clock_us() -> int:
+        readings[0] += 200
+        return readings[0]
+
+    evictor = Evictor([keyspace], Random(1), clock_us)
+    evictor.follow(1, "allkeys-random", 10, 1)
+    assert evictor.make_room(NOW_MS)
+    assert evictor.is_behind
+    assert len(keyspace) == 2000 - 3 * 16  # the clock is read after every 16 victims
+    evictor.pace(100, 5)
+    assert evictor.make_room(NOW_MS)
+    assert (len(keyspace), evictor.is_behind) == (0, False)
+
+
+def test_more_samples_find_better_victims_of_ttl() -> None:
+    found = []
+    for samples in (5, 100):
+        keyspace = filled(20_000)
+        evictor = evictor_of("volatile-ttl", [keyspace])
+        evictor.pace(10, samples)
+        victims: list[int] = []
+        evictor.on_evicted = lambda database, key, victims=victims: victims.append(int(key[4:]))  # type: ignore[misc]
+        evictor.limit_bytes = used_memory([keyspace]) - 5000
+        evictor.make_room(NOW_MS)
+        found.append(sum(victims) / len(victims))
+    assert found[1] < found[0] / 2

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from redoubt.data.limits import Limits
 from redoubt.data.memory import size_of_bytes
-from redoubt.data.stream import NODE_BYTES, Stream
+from redoubt.data.stream import NODE_BYTES, STREAM_BYTES, Stream
 from redoubt.data.stream_group import READ_UNKNOWN
 from redoubt.data.stream_id import ID_MAX, SEQUENCE_MAX, make_id
 from redoubt.data.stream_node import NodeReader, appended, empty_node, is_sound_node, with_deleted
@@ -77,7 +77,7 @@ def test_a_stream_agrees_with_a_dict(
         assert stream.first_id == min(model, default=0)
         assert stream.last_valid_id() == max(model, default=0)
         nodes = sum(size_of_bytes(pack) + NODE_BYTES for pack in stream.packs)
-        assert stream.size_bytes() == STRUCTURE_BYTES + nodes
+        assert stream.size_bytes() == STRUCTURE_BYTES + STREAM_BYTES + nodes
         assert all(map(is_sound_node, stream.packs, stream.node_ids))
     low, high = (IDS[bound] for bound in bounds)
     within = [pair for pair in sorted(model.items()) if low <= pair[0] <= high]
