@@ -55,7 +55,7 @@ DIRECTIVES: Final = [
 LEFT_OUT: Final = {
     b"shutdown", b"debug", b"replicaof", b"slaveof", b"failover", b"migrate", b"config", b"cluster",
     b"redoubt", b"acl", b"sync", b"psync", b"replconf", b"module", b"auth", b"restore-asking", b"save",
-    b"bgsave", b"bgrewriteaof",
+    b"bgsave", b"bgrewriteaof", b"client|pause",
 }  # fmt: skip
 LIKELY: Final = """
 SET k v|GET k|INCR n|APPEND k v|SETRANGE k 10 v|GETRANGE k 0 5|MSET k v k v|GETEX k EX 5|SET k v PX 50
@@ -92,7 +92,7 @@ class Vocabulary:
         """Take the reply of COMMAND DOCS in RESP2: names and maps in turn."""
         for name, entry in zip(docs[::2], docs[1::2], strict=True):
             words = name.split(b"|")
-            if words[0] not in LEFT_OUT:
+            if words[0] not in LEFT_OUT and name not in LEFT_OUT:
                 self.commands.append((words, tokens_of(entry)))
 
     def value(self) -> bytes:
