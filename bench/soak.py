@@ -38,6 +38,8 @@ TALKERS: Final = 6
 NOISY: Final = 2
 HOARDERS: Final = 2
 REPLY_S_MAX: Final = 1.0
+# MONITOR shows a command of up to 8 MB (below) in one line, each byte in up to four.
+MONITORED_BYTES_MAX: Final = 4 * 9_000_000
 ANSWER_S_MAX: Final = 10.0
 # How long it may take until all torment has paused; the ticks that give memory back come ten times a second.
 REST_S_MAX: Final = 15.0
@@ -242,6 +244,7 @@ class Soak:
         """Run pipelines of random commands on one connection, and perhaps vanish."""
         reader, writer = await self.connect()
         decoder = ReplyDecoder()
+        decoder.line_bytes_max = MONITORED_BYTES_MAX
         for _ in range(self.draw.randrange(1, 40)):
             calls = [self.vocabulary.call() for _ in range(self.draw.choice([1, 1, 5, 16, 50]))]
             writer.write(b"".join(encoded(call) for call in calls))

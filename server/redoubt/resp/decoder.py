@@ -64,6 +64,8 @@ class ReplyDecoder:
         self.open: list[OpenAggregate] = []
         self.bulk_length = -1  # length of the bulk whose header has been read
         self.bulk_mark = 0
+        # Who listens to MONITOR may want more: a line shows a whole command, some bytes as four.
+        self.line_bytes_max = LINE_BYTES_MAX
 
     def feed(self, data: bytes) -> None:
         """Take bytes that arrived."""
@@ -113,7 +115,7 @@ class ReplyDecoder:
             return self.bulk()
         line_end = self.buffer.find(b"\r\n", self.position)
         if line_end < 0:
-            if len(self.buffer) - self.position > LINE_BYTES_MAX:
+            if len(self.buffer) - self.position > self.line_bytes_max:
                 raise ProtocolError(b"reply line too long")
             return NEED_MORE
         mark = self.buffer[self.position]
