@@ -12,7 +12,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 SOURCES := server operator devcluster bench tests setup.py
 FAST := not process and not differential and not cluster and not slow
 .DEFAULT_GOAL := help
-.PHONY: help install compiled demo test check format bench bench-server bench-operator image clean
+.PHONY: help install compiled demo test check format soak bench bench-server bench-operator image clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -47,6 +47,10 @@ format: $(VENV)/.installed ## bring the sources into the one format
 
 test: $(VENV)/.installed $(COMPILED)/.installed ## all tests: checks, both builds, real redis-server, devcluster
 	@tools/test
+
+soak: $(VENV)/.installed ## 10,000 power failures, and half an hour under everything that clients can do
+	@POWER_SEEDS=10000 $(BIN)/python -m pytest -n 2 tests/redoubt/persist/test_power_loss.py
+	@$(BIN)/python -u -m bench.soak --minutes 30
 
 bench: bench-server bench-operator ## all figures: the server beside redis-server, the operator's times
 

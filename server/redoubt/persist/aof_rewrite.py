@@ -43,6 +43,7 @@ class Rewrite(FileJob):
         self.started_ms = now_ms
         self.path = owner.path_of(base)
         self.size_bytes = 0
+        self.syncs_early = owner.state.config.aof_rewrite_incremental_fsync
         self.snapshot = begin_base(owner, base.name.endswith(".rdb"))
 
     def advance(self) -> None:
@@ -52,7 +53,8 @@ class Rewrite(FileJob):
             snapshot.advance(SLICE_BYTES)
             self.size_bytes += snapshot.pending_bytes
             chunks = snapshot.take()
-            self.owner.state.effects.append(WriteFile(self, self.path, chunks, snapshot.is_done))
+            write = WriteFile(self, self.path, chunks, snapshot.is_done, self.syncs_early)
+            self.owner.state.effects.append(write)
 
     def give_up(self) -> None:
         """Stop writing, and leave nothing behind."""

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Final
 
 from redoubt.hooks import AppendLogHook
 from redoubt.interfaces import LANE_CLIENT, AppendFile, CloseFile, FileJob, RemoveFile, SaveFile, SyncFile
+from redoubt.persist.aof_jobs import Append, Attempt, Closing, Creation, SavedManifest, Sync
 from redoubt.persist.aof_load import LogLoad
 from redoubt.persist.aof_manifest import Manifest, ManifestEntry
 from redoubt.persist.aof_place import place_line
@@ -80,6 +81,7 @@ class AppendLog(AppendLogHook):
         self.is_syncing = False
         self._current: ManifestEntry | None = None
         self._at = 0  # the size of the current increment
+        self._closed_at = 0  # the size of the one before
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._pending_offset = 0  # of the history, behind what is pending
@@ -138,6 +140,9 @@ class AppendLog(AppendLogHook):
         state.replication.restore(load.place(), now_ms)
         if load.increment is None:
             self._begin_increment()
+            assert self._current is not None
+            self.manifest.increments.append(self._current)
+            self._save_manifest()
         else:
             self._current = load.increment
             self._at = load.increment_bytes
@@ -163,6 +168,8 @@ class AppendLog(AppendLogHook):
             return
         self.manifest = Manifest(self.state.config.appendfilename)
         self._begin_increment()
+        assert self._current is not None
+        self.manifest.increments.append(self._current)
         self._start(now_ms)
         base = self.manifest.next_base(self.state.config.aof_use_rdb_preamble)
         log.info("Creating AOF base file %s on server start", base.name)
@@ -227,7 +234,7 @@ class AppendLog(AppendLogHook):
 
     def _append_file(self, chunks: list[bytes], is_synced: bool) -> None:
         assert self._current is not None
-        job = Append(self, chunks, self._pending_offset, is_synced)
+        job = Append(self, self._current, self._at, chunks, self._pending_offset, is_synced)
         path = self.path_of(self._current)
         self.state.effects.append(AppendFile(job, path, self._at, chunks, is_synced))
 
@@ -235,11 +242,16 @@ class AppendLog(AppendLogHook):
         """Take the outcome of a write: what failed waits, first in line."""
         self._tried_ms = now_ms
         if error:
+            if job.entry is not self._current:
+                self._go_back(job.entry, job.at)
             self._pending[:0] = job.chunks
             self._pending_bytes += job.size_bytes
             self._failed(f"Error writing to the AOF file: {error}", error)
             return
-        self._at += job.size_bytes
+        if job.entry is self._current:
+            self._at += job.size_bytes
+        else:
+            self._closed_at = job.at + job.size_bytes
         self.size += job.size_bytes
         self._written_offset = job.offset
         if job.is_synced:
@@ -320,6 +332,39 @@ class AppendLog(AppendLogHook):
             self.synced_offset = offset
             self.state.replication.log_synced()
 
+    def _go_back(self, entry: ManifestEntry, at: int) -> None:
+        """Stay with an increment whose end is not on disk: nothing may follow it in the manifest."""
+        if self._current in (None, entry) or entry not in self.manifest.increments:
+            return
+        self._give_up_rewrite()
+        self.is_scheduled = True
+        if self._current in self.manifest.increments:
+            self.manifest.increments.remove(self._current)
+        # Of the new one only its head is pending, since this turn has not been flushed yet.
+        self._pending = []
+        self._pending_bytes = 0
+        self._place = ("", False)
+        self._current = entry
+        self._at = at
+
+    def closed(self, entry: ManifestEntry, error: str) -> None:
+        """Take the outcome of closing an increment."""
+        if error:
+            self._go_back(entry, self._closed_at)
+            self.damaged("Can't persist AOF for fsync error", error)
+        else:
+            self._is_durable(self._written_offset)
+
+    def created(self, before: ManifestEntry | None, error: str, now_ms: int) -> None:
+        """Take the outcome of creating an increment."""
+        if error:
+            if before is not None and before in self.manifest.increments:
+                self._go_back(before, self._closed_at)
+            self._give_up_rewrite()
+            self._rewrite_failed(now_ms)
+            self.is_scheduled = True
+            self._failed(f"Error creating the AOF file: {error}", error)
+
     def damaged(self, what: str, error: str) -> None:
         """Write a new base: what is on disk cannot be relied on."""
         self.is_scheduled = True
@@ -356,16 +401,22 @@ class AppendLog(AppendLogHook):
         """Begin a new increment and, with the dataset as it is now, a new base."""
         self.is_scheduled = False
         self.state.replication.before_flush(now_ms)
+        is_apart = self.stage == FOUNDING or self._is_damaged
+        before = self._current
         if self.stage == FOUNDING:
             self._forget_increment()
-            self._begin_increment()
         else:
             if self._pending:
                 self._flush_all(True)
             self._close_current()
-            self._begin_increment()
-            self._save_manifest()
+        self._begin_increment()
         assert self._current is not None
+        # What the manifest will name must exist.
+        created = AppendFile(Creation(self, before), self.path_of(self._current), 0, [], True)
+        self.state.effects.append(created)
+        if not is_apart:
+            self.manifest.increments.append(self._current)
+            self._save_manifest()
         base = self.manifest.next_base(self.state.config.aof_use_rdb_preamble)
         log.info("Background append only file rewriting started")
         self.rewrite = Rewrite(self, base, self._current, now_ms)
@@ -415,8 +466,6 @@ class AppendLog(AppendLogHook):
     def _begin_increment(self) -> None:
         """Log into a new file from here on; it begins with its database and its place."""
         self._current = self.manifest.next_increment()
-        if self.stage != FOUNDING:
-            self.manifest.increments.append(self._current)
         self._at = 0
         replication = self.state.replication
         self._place = ("", False)
@@ -435,15 +484,15 @@ class AppendLog(AppendLogHook):
     def _close_current(self) -> None:
         current, self._current = self._current, None
         if current is not None:
-            job = Attempt(self, "Can't persist AOF for fsync error")
+            self._closed_at = self._at
+            job = Closing(self, current)
             self.state.effects.append(CloseFile(job, self.path_of(current)))
             self._is_unsynced = False
-            self.synced_offset = max(self.synced_offset, self._written_offset)
 
     def _save_manifest(self) -> None:
         self._is_manifest_stale = True
-        job = SavedManifest(self, list(self.manifest.history))
-        self.state.effects.append(SaveFile(job, self.manifest_path(), [self.manifest.text()]))
+        job = SavedManifest(self, self.manifest)
+        self.state.effects.append(SaveFile(job, self.manifest_path(), job.chunks()))
 
     def manifest_saved(self, history: list[ManifestEntry], error: str, now_ms: int) -> None:
         """Remove what the manifest has ceased to name as part of the dataset."""
@@ -534,55 +583,3 @@ class AppendLog(AppendLogHook):
                 self._flush_all(True)
             log.info("Calling fsync() on the AOF file.")
             self._close_current()
-
-
-class Append(FileJob):
-    """One write to the current increment."""
-
-    def __init__(self, owner: AppendLog, chunks: list[bytes], offset: int, is_synced: bool) -> None:
-        self.owner = owner
-        self.chunks = chunks
-        self.size_bytes = sum([len(chunk) for chunk in chunks])
-        self.offset = offset
-        self.is_synced = is_synced
-
-    def done(self, error: str, now_ms: int) -> None:
-        """Pass the outcome on."""
-        self.owner.appended(self, error, now_ms)
-
-
-class Sync(FileJob):
-    """One sync of the current increment, off the loop."""
-
-    def __init__(self, owner: AppendLog, offset: int) -> None:
-        self.owner = owner
-        self.offset = offset
-
-    def done(self, error: str, now_ms: int) -> None:
-        """Pass the outcome on."""
-        self.owner.synced(self.offset, error, now_ms)
-
-
-class Attempt(FileJob):
-    """Something that a new base heals if it fails."""
-
-    def __init__(self, owner: AppendLog, what: str) -> None:
-        self.owner = owner
-        self.what = what
-
-    def done(self, error: str, now_ms: int) -> None:
-        """Have everything written anew after a failure."""
-        if error:
-            self.owner.damaged(self.what, error)
-
-
-class SavedManifest(FileJob):
-    """The manifest is on its way to disk."""
-
-    def __init__(self, owner: AppendLog, history: list[ManifestEntry]) -> None:
-        self.owner = owner
-        self.history = history
-
-    def done(self, error: str, now_ms: int) -> None:
-        """Pass the outcome on."""
-        self.owner.manifest_saved(self.history, error, now_ms)

@@ -137,7 +137,7 @@ def wait(ctx: Session, argv: list[bytes]) -> Reply:
     return NO_REPLY
 
 
-@command("WAITAOF", "numlocal numreplicas timeout:integer", group=GENERIC, flags=NOSCRIPT | BLOCKING,
+@command("WAITAOF", "numlocal numreplicas timeout:integer", group=GENERIC, flags=BLOCKING,
          since="7.2.0", complexity="O(1)", categories=("connection",),
          summary="Wait until the writes made so far are durable here and at so many replicas.",
          tips=("request_policy:all_shards", "response_policy:agg_min"))  # fmt: skip

@@ -55,7 +55,4 @@ DIFFERENCES: Final[list[tuple[str, str, tuple[str, ...], str]]] = [
 ]  # fmt: skip
 
 # Commands of Redis 7.2, modules aside, and of the hash-field expiry family that are not here, and why.
-MISSING: Final[dict[str, str]] = {
-    "bgrewriteaof": "there is no append-only file",
-    "waitaof": "there is no append-only file",
-}
+MISSING: Final[dict[str, str]] = {}
