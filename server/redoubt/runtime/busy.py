@@ -138,7 +138,7 @@ class BusyService:
         """Do what comes before, send what the replicas must have, then the replies of all but the caller."""
         state = self.runtime.node.state
         self.runtime.fulfil_early()
-        state.replication.before_flush(self.runtime.now_ms)
+        self.runtime.write_history()
         self.flush_lane(LANE_REPLICA, caller)
         if not state.replication.holds_replies():
             self.flush_lane(LANE_CLIENT, caller)

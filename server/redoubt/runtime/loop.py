@@ -169,10 +169,7 @@ class Runtime:
             self.fault("the end of a turn")
         finally:
             self.is_in_turn = False
-        state.replication.before_flush(self.now_ms)
-        if state.log.is_dirty:
-            state.log.flush(self.now_ms)
-            self.fulfil_early()
+        self.write_history()
         lanes = state.dirty_lanes
         is_held = state.replication.holds_replies()
         for lane in range(len(lanes)):
@@ -194,6 +191,14 @@ class Runtime:
             self.begin_turn()
         if node.next_tick_ms() < self.tick_due_ms:
             self.plan_tick()
+
+    def write_history(self) -> None:
+        """Give what was written to the append-only file and to the replicas' links, which go out after it."""
+        state = self.node.state
+        state.replication.before_flush(self.now_ms)
+        if state.log.is_dirty:
+            state.log.flush(self.now_ms)
+            self.fulfil_early()
 
     def resume_reading(self) -> None:
         """Read again from those whose links are no longer paused."""
