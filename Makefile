@@ -60,6 +60,8 @@ bench-server: $(VENV)/.installed $(COMPILED)/.installed
 	@$(BIN)/python -u -m bench.latency --write docs/benchmarks.md
 	@$(CURDIR)/$(COMPILED)/bin/python -u -m bench.pauses --write docs/benchmarks.md
 	@$(BIN)/python -u -m bench.memory --write docs/benchmarks.md
+	@$(BIN)/python -u -m bench.memory_accuracy --write docs/benchmarks.md
+	@$(BIN)/python -u -m bench.hit_rates --write docs/benchmarks.md
 	@$(BIN)/python -u -m bench.persistence --write docs/benchmarks.md
 
 bench-operator: $(VENV)/.installed $(COMPILED)/.installed

@@ -10,7 +10,7 @@ import pytest
 
 from redoubt.data.keyspace import Keyspace
 from redoubt.data.memory import parts_of, usage_of, used_memory
-from tests.redoubt.harness import environment
+from tests.redoubt.harness import ROOT, environment
 
 # Fills a keyspace in a fresh process and prints: growth of the resident memory, used_memory.
 PROGRAM = """
@@ -80,3 +80,24 @@ def test_an_empty_keyspace_holds_nothing() -> None:
     keyspace.delete(b"k")
     assert used_memory([keyspace]) == 0
     assert (keyspace.key_bytes, keyspace.value_bytes) == (0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "shape",
+    ["hashes of 5 fields (listpack)", "one hash of 200,000 fields", "sets of 10 integers (intset)",
+     "one set of 200,000 members", "lists of 5 items", "streams of 10 entries"],
+)  # fmt: skip
+def test_structures_are_counted_within_15_percent_of_the_growth_of_the_process(shape: str) -> None:
+    words = [sys.executable, "-m", "bench.memory_accuracy", "--shape", shape]
+    output = subprocess.run(words, capture_output=True, check=True, env=environment(), cwd=ROOT).stdout
+    growth, used = (int(word) for word in output.splitlines()[0].split())
+    assert abs(used - growth) < 0.15 * growth, f"grew by {growth}, counted {used}"
+
+
+def test_a_key_and_its_expiry_share_one_object() -> None:
+    keyspace = Keyspace(0, Random(1), False)
+    keyspace.set(bytes(bytearray(b"key")), b"v")
+    keyspace.set_expire(bytes(bytearray(b"key")), 1_700_000_000_000)
+    bucket = keyspace.buckets[0]
+    assert next(iter(bucket.values)) is next(iter(bucket.expiries))
