@@ -205,11 +205,6 @@ def _rules() -> list[Schema]:
             "message": "storage can neither be added to nor removed from a cluster; create a new one",
         },
         {
-            "rule": "!has(self.persistence) || !has(self.persistence.mode) || self.persistence.mode != 'aof'",
-            "message": "persistence.mode aof is not available: this server has no append-only file",
-            "fieldPath": ".persistence.mode",
-        },
-        {
             "rule": "!has(self.memory) || !has(self.memory.percentOfLimit) || "
             "(has(self.resources) && has(self.resources.limits) && 'memory' in self.resources.limits) || "
             "(has(self.podTemplate) && has(self.podTemplate.resources) && "

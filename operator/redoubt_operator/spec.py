@@ -157,8 +157,9 @@ class Persistence:
     mode: PersistenceMode | None = field(
         default=None,
         metadata=_about(
-            "none, rdb (a snapshot at shutdown and at the save points in config) or aof. Without it: rdb "
-            "when there is storage, else none."
+            "none, rdb (a snapshot at shutdown and at the save points `3600 1 300 100 60 10000`, or those of "
+            "config.save) or aof (an append-only file, and the snapshots). Applied to running servers. "
+            "Without it: rdb when there is storage, else none. Without storage data live as long as the pod."
         ),
     )
     fsync: Fsync = field(

@@ -205,7 +205,30 @@ def test_every_directive_that_the_operator_sets_is_reserved_and_known_to_the_ser
     known = {row.name for row in DIRECTIVES.values()}
     written = set(directives.directives(spec(resources={"limits": {"memory": "1Gi"}})))
     assert written <= known
-    assert written - set(RESERVED) == {"cluster-require-full-coverage", "save"}
+    assert written - set(RESERVED) == {"cluster-require-full-coverage", "save", "snapshot-mode"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, {"appendonly": "no", "save": ""}),
+        ({"storage": {"size": "1Gi"}}, {"appendonly": "no", "save": "3600 1 300 100 60 10000"}),
+        (
+            {"persistence": {"mode": "aof", "fsync": "always"}},
+            {"appendonly": "yes", "appendfsync": "always", "save": "3600 1 300 100 60 10000"},
+        ),
+        (
+            {"persistence": {"mode": "rdb"}, "config": {"save": "900 1"}},
+            {"appendonly": "no", "save": "900 1"},
+        ),
+    ],
+)
+def test_persistence_is_set_live_and_restarts_no_pod(fields, expected):
+    live = directives.live_directives(spec(**fields))
+    names = ("appendonly", "appendfsync", "save")
+    assert {name: live[name] for name in names if name in live} == expected
+    unset = {name: value for name, value in fields.items() if name == "persistence"}
+    assert pods.revision(spec(**unset)) == pods.revision(spec())
 
 
 @pytest.mark.parametrize(
