@@ -254,13 +254,13 @@ class Subject:
                 yield [b"DEL", key]
 
 
-def measure(shape: Shape, share: float) -> None:
+def measure(shape: Shape, share: float, turns: int) -> None:
     """Print growths: resident and counted, after inserts, after writing once more, after deletions."""
     count = max(1, int(shape.count * share))
     subject = Subject()
     subject.run(iter([[b"SET", b"warm", b"up"], [b"DEL", b"warm"]]))
     resident_start, used_start = subject.sizes()
-    for turn in (0, 1, 2):
+    for turn in range(turns):
         if turn < 2:
             subject.run(words for number in range(count) for words in shape.step(number, turn))
         else:
@@ -308,13 +308,14 @@ def main() -> None:
     """Run the measurement, or one shape of it."""
     parser = argparse.ArgumentParser(description="Compare used_memory with what the process occupies.")
     parser.add_argument("--shape", help="measure this one in this process")
+    parser.add_argument("--turns", type=int, default=3, help="1: inserts only, 2: rewriting, 3: deletions")
     parser.add_argument("--part", default="", help="only shapes whose name contains this")
     parser.add_argument("--share", type=float, default=1.0, help="part of the full counts")
     parser.add_argument("--only", default="compiled", help="builds: compiled, interpreted")
     parser.add_argument("--write", type=Path, help="replace the table in this file")
     options = parser.parse_args()
     if options.shape:
-        measure(next(shape for shape in SHAPES if shape.name == options.shape), options.share)
+        measure(next(shape for shape in SHAPES if shape.name == options.shape), options.share, options.turns)
         sys.exit(0)
     section = table(options.only.split(","), options.share, options.part)
     if options.write:

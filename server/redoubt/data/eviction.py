@@ -11,7 +11,7 @@ exceeded, deletes victims until it is not. Which key is a victim is the policy's
 - *-lfu: the lowest access counter of 40 keys that lie together in a random bucket. The lowest of all 64 is
   better by half a point while popularity stays what it is, but counters forget slowly, and when it drifts
   costs 14 points: what was popular must have a chance to go. Redis's 5 samples and pool do as well as 40.
-- *-random: any key. volatile-ttl: the key of a random bucket that expires next.
+- *-random: any key. volatile-ttl: of 40 such keys the one that expires next.
 - volatile-*: only keys that have an expiry; when there are none, nothing can be freed.
 - noeviction: nothing is freed, and the command is answered with an OOM error.
 
@@ -56,7 +56,7 @@ VICTIMS_MAX: Final = 1_000
 OVERSHOOT_SHARE: Final = 64
 OVERSHOOT_BYTES_MIN: Final = 64 * 1024
 # maxmemory-samples as Redis and we have it, and what it stands for: of so many random buckets the fullest
-# gives the victim of LRU, and in one bucket so many keys are looked at for LFU, and all for TTL.
+# gives the victim of LRU, and in one bucket so many keys are looked at for LFU and TTL.
 SAMPLES_USUAL: Final = 5
 BUCKETS_COMPARED: Final = 3
 COUNTERS_COMPARED: Final = 40
@@ -239,18 +239,22 @@ class Evictor:
     def _choose_key(self, keyspace: Keyspace, bucket: Bucket, now_ms: int) -> bytes:
         """Return the victim in a bucket that holds at least one candidate."""
         if self._rank == "ttl":
-            return _soonest(bucket)
+            return _soonest(bucket.expiries, self._window(list(bucket.expiries)))
         # Only LRU needs the order of access; otherwise the expiries can be asked directly.
         if self._rank == "lru":
             return _least_recent(bucket, self._is_volatile)
         candidates = list(bucket.expiries) if self._is_volatile else list(bucket.values)
         if self._rank == "random":
             return candidates[int(self.random.random() * len(candidates))]
+        return _least_frequent(bucket, self._window(candidates), now_ms, keyspace.lfu_decay_minutes)
+
+    def _window(self, candidates: list[bytes]) -> list[bytes]:
+        """Return as many of the keys of a bucket as LFU and TTL look at, from a random one on."""
         left_out = len(candidates) - self._counters
-        if left_out > 0:
-            first = int(self.random.random() * (left_out + 1))
-            candidates = candidates[first : first + self._counters]
-        return _least_frequent(bucket, candidates, now_ms, keyspace.lfu_decay_minutes)
+        if left_out <= 0:
+            return candidates
+        first = int(self.random.random() * (left_out + 1))
+        return candidates[first : first + self._counters]
 
 
 def time_limit_us(tenacity: int) -> float:
@@ -275,10 +279,11 @@ def _least_recent(bucket: Bucket, is_volatile: bool) -> bytes:
     raise AssertionError("a bucket with candidates has a head")
 
 
-def _soonest(bucket: Bucket) -> bytes:
+def _soonest(expiries: dict[bytes, int], candidates: list[bytes]) -> bytes:
     best = b""
     best_ms = 0
-    for key, due_ms in bucket.expiries.items():
+    for key in candidates:
+        due_ms = expiries[key]
         if best_ms == 0 or due_ms < best_ms:
             best, best_ms = key, due_ms
     return best

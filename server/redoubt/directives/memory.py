@@ -35,7 +35,7 @@ ROWS: Final[list[Directive]] = [
     Directive(
         "maxmemory-samples",
         Integer(1, 2147483647),
-        "How much is looked at for a victim: 5 are 3 buckets of 64 keys (LRU), 40 keys (LFU), 64 (TTL).",
+        "How much is looked at for a victim: 5 are 3 buckets of 64 keys (LRU), 40 keys (LFU, TTL).",
     ),
     Directive(
         "maxmemory-eviction-tenacity",
