@@ -172,6 +172,8 @@ class Node(LifecycleHook):
         state = self.state
         config = state.config
         state.now_ms = now_ms
+        # Nobody is followed before our own place in a history is known.
+        state.set_gate(GATE_LOADING, True)
         state.replication.start(now_ms)
         if config.appendonly == "yes":
             self.log.load(now_ms)

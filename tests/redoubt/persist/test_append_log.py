@@ -289,3 +289,11 @@ def test_timestamps_are_noted_once_a_second():
     client.ask("SET", "key", "3")
     assert increment(made).count(b"#TS:") == 2
     assert restarted(made).connect().ask("GET", "key") == b"3"
+
+
+def test_nobody_is_followed_before_the_own_place_is_known():
+    """The copy of a master that arrived while the log was still read was overwritten by it."""
+    made = server("--replicaof", "127.0.0.1", "7000")
+    assert [effect.port for effect in made.dials] == []
+    made.advance(200)
+    assert [effect.port for effect in made.dials] == [7000]

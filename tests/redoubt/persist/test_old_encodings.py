@@ -79,7 +79,7 @@ def test_a_zipmap_gives_back_its_pairs(pairs: list[tuple[bytes, bytes]], unused:
     assert zipmap_texts(zipmap(pairs, unused)) == [word for pair in pairs for word in pair]
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(data=st.data())
 def test_what_is_altered_is_refused_or_read_as_texts(data: st.DataObject) -> None:
     words = data.draw(st.lists(texts.filter(lambda text: len(text) < 300), min_size=1, max_size=8))
