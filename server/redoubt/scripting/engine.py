@@ -130,10 +130,14 @@ class Scripting(ScriptingHook):
 
     def forget_evaluator(self) -> None:
         """Drop the state of EVAL with everything that scripts left in it."""
+        if self._evaluator is not None:
+            self._evaluator.close()
         self._evaluator = None
 
     def forget_library_interpreter(self) -> None:
         """Drop the state of the libraries."""
+        if self._library_interpreter is not None:
+            self._library_interpreter.close()
         self._library_interpreter = None
 
     def follow_config(self) -> str:
@@ -156,8 +160,11 @@ class Scripting(ScriptingHook):
         try:
             self.libraries.replace_all(self.libraries.compile_all(codes))
         except CommandError as error:
+            self.forget_library_interpreter()
             self._library_interpreter = present
             return error.text.decode("utf-8", "backslashreplace")
+        if present is not None:
+            present.close()
         return ""
 
     def figures(self) -> list[tuple[str, int]]:

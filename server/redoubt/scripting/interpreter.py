@@ -117,6 +117,17 @@ class Interpreter:
         self._map: Any = entry[b"map"]
         self._where: Any = entry[b"where"]
 
+    def close(self) -> None:
+        """Let go of the Lua state, which holds us by the functions that it may call.
+
+        Only this breaks the cycle: the collector does not look at what has lived for long. The caller forgets
+        the functions that it has compiled.
+        """
+        self.runtime = self.table_from = self.pending = None
+        self._run = self._run_with = self._call = self._more = self._compile = self._load_library = None
+        self._status = self._error = self._double = self._big_number = self._verbatim = self._map = None
+        self._where = None
+
     # Errors of functions that scripts call.
 
     def take_error(self) -> Any:

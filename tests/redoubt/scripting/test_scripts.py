@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
@@ -225,3 +226,26 @@ def test_replicas_get_what_a_script_wrote_as_one_transaction() -> None:
     assert reader.ask("EVAL", "return redis.call('mget', 'a', 'b')", 0) == [b"3", b"3"]
     reply = reader.ask("EVAL", "return redis.call('set', 'a', 4)", 0)
     assert isinstance(reply, ErrorReply) and reply.text.startswith(b"READONLY")
+
+
+def test_a_flush_frees_the_lua_state_without_the_collector():
+    """What has lived for long is never collected: forty seconds of flushes left fifty states behind."""
+
+    def states() -> int:
+        return sum(type(one).__name__ == "LuaRuntime" for one in gc.get_objects())
+
+    client = Harness().connect()
+    gc.collect()
+    gc.disable()
+    try:
+        before = states()
+        for _ in range(5):
+            client.ask("EVAL", "return redis.call('SET', 'k', cjson.encode({1})) ", 0)
+            code = "#!lua name=a\nredis.register_function('f', function() return 1 end)"
+            client.ask("FUNCTION", "LOAD", code)
+            client.ask("FCALL", "f", 0)
+            client.ask("SCRIPT", "FLUSH")
+            client.ask("FUNCTION", "FLUSH")
+        assert states() == before
+    finally:
+        gc.enable()
