@@ -40,6 +40,8 @@ pytestmark = [
 # With several clients, in test_differential_blocking.py.
 BLOCKING_POPS = {"blmove", "blmpop", "blpop", "brpop", "brpoplpush", "bzmpop", "bzpopmax", "bzpopmin"}
 SCAN_IS_COMPARED_AS_A_WHOLE = {"scan"}
+# Redis 7.0 does not have it: tests/redoubt/persist/test_append_log.py.
+UNKNOWN_TO_THE_JUDGE = {"waitaof"}
 GROUPS_COMPARED = {
     *("string", "generic", "hash", "set", "list", "sorted-set", "stream", "bitmap", "hyperloglog", "geo"),
 }
@@ -167,7 +169,9 @@ def test_every_command_of_the_groups_is_compared() -> None:
     of_groups = {
         name.decode() for name, row in ROWS.items() if row.documentation.group in GROUPS_COMPARED
     } | DATABASE_COMMANDS
-    compared = set(COMMANDS) | SCAN_IS_COMPARED_AS_A_WHOLE | set(HASH_FIELDS) | BLOCKING_POPS
+    compared = (
+        set(COMMANDS) | SCAN_IS_COMPARED_AS_A_WHOLE | set(HASH_FIELDS) | BLOCKING_POPS | UNKNOWN_TO_THE_JUDGE
+    )
     assert of_groups - compared == set()
 
 

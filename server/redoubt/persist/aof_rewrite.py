@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from redoubt.interfaces import FileJob, RemoveFile, WriteFile
 from redoubt.persist.aof_commands import CommandWriter
+from redoubt.persist.pace import Pace
 from redoubt.persist.snapshot import Snapshot, begin_snapshot
 
 if TYPE_CHECKING:
@@ -46,10 +47,12 @@ class Rewrite(FileJob):
         self.syncs_early = owner.state.config.aof_rewrite_incremental_fsync
         self.snapshot = begin_base(owner, base.name.endswith(".rdb"))
 
+        self.pace = Pace(owner.state)
+
     def advance(self) -> None:
-        """Write the next slice."""
+        """Write the next slice, if its time has come."""
         snapshot = self.snapshot
-        if not snapshot.is_done:
+        if not snapshot.is_done and self.pace.is_due():
             snapshot.advance(SLICE_BYTES)
             self.size_bytes += snapshot.pending_bytes
             chunks = snapshot.take()

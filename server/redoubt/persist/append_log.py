@@ -302,7 +302,9 @@ class AppendLog(AppendLogHook):
 
     def next_tick_ms(self) -> int:
         """Ask for the next slice of a rewrite soon."""
-        return self.state.now_ms + 1 if self.rewrite is not None else 0
+        if self.rewrite is None or self.rewrite.snapshot.is_done:
+            return 0
+        return self.rewrite.pace.due_ms or self.state.now_ms + 1
 
     def _sync_if_due(self, now_ms: int) -> None:
         config = self.state.config

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import mypyc_attr
 
 from redoubt.interfaces import ForkJob, ForkSave, KillFork, RemoveFile, WriteFile
+from redoubt.persist.pace import Pace
 from redoubt.persist.snapshot import Snapshot, begin_snapshot, drained
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ class BackgroundSave(ForkJob):
 
     def advance(self) -> None:
         """Write on, if it is this process that writes."""
+
+    def next_slice_ms(self) -> int:
+        """Say when to write on; 0: it is not this process that writes."""
+        return 0
 
     def give_up(self) -> None:
         """Stop writing, and leave nothing behind."""
@@ -66,11 +71,12 @@ class SlicedSave(BackgroundSave):
         super().__init__(dump, now_ms)
         self.snapshot = begin_snapshot(dump.state)
         self.key_count = self.snapshot.key_count
+        self.pace = Pace(dump.state)
 
     def advance(self) -> None:
-        """Write the next slice."""
+        """Write the next slice, if its time has come."""
         snapshot = self.snapshot
-        if not snapshot.is_done:
+        if not snapshot.is_done and self.pace.is_due():
             snapshot.advance(SLICE_BYTES)
             chunks = snapshot.take()
             write = WriteFile(self, self.path, chunks, snapshot.is_done, self.syncs_early)
@@ -84,6 +90,10 @@ class SlicedSave(BackgroundSave):
     def keys_done(self) -> int:
         """Return how many keys have been written."""
         return self.snapshot.keys_written
+
+    def next_slice_ms(self) -> int:
+        """Say when to write on."""
+        return self.pace.due_ms
 
     def is_written(self) -> bool:
         """Say whether only the sync and the new name are left to do."""

@@ -199,7 +199,9 @@ class DumpFile(PersistenceHook):
 
     def next_tick_ms(self) -> int:
         """Ask for the next slice soon."""
-        return self.state.now_ms + 1 if self.background is not None else 0
+        if self.background is None or self.background.is_written():
+            return 0
+        return self.background.next_slice_ms()
 
     def may_try(self, now_ms: int) -> bool:
         """Say whether the last failure, if it was one, is some seconds ago."""

@@ -212,7 +212,8 @@ def write_all(output: int, data: bytes) -> None:
     """Write bytes to the last one; raises OSError."""
     view = memoryview(data)
     while view:
-        view = view[os.write(output, view) :]
+        written = os.write(output, view)  # not inside the slice: mypyc would evaluate it twice
+        view = view[written:]
 
 
 def say(pipe: int, word: str, rest: str) -> None:

@@ -237,7 +237,11 @@ def test_more_samples_find_better_victims_of_ttl() -> None:
         evictor = evictor_of("volatile-ttl", [keyspace])
         evictor.pace(10, samples)
         victims: list[int] = []
-        evictor.on_evicted = lambda database, key, victims=victims: victims.append(int(key[4:]))  # type: ignore[misc]
+
+        def note(database: int, key: bytes, victims: list[int] = victims) -> None:
+            victims.append(int(key[4:]))
+
+        evictor.on_evicted = note
         evictor.limit_bytes = used_memory([keyspace]) - 5000
         evictor.make_room(NOW_MS)
         found.append(sum(victims) / len(victims))

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import pytest
 
+from redoubt.hooks import ChangeListener
 from redoubt.resp.replies import OK, ErrorReply
 from tests.redoubt.harness import Client, Harness
 
 PATH = "/data/dump.rdb"
+
+
+class Listener(ChangeListener):
+    def __init__(self) -> None:
+        self.heard: list[list[bytes]] = []
+
+    def changed(self, argv: list[bytes]) -> None:
+        self.heard.append(argv)
 
 
 def client() -> Client:
@@ -89,7 +98,9 @@ def test_a_transaction_cannot_wait_for_it() -> None:
 def test_nothing_of_it_is_told_to_replicas() -> None:
     ours = client()
     ours.ask("SET", "k", "v")
-    fed: list[list[bytes]] = []
-    ours.harness.node.state.replication.feed = lambda database, argv: fed.append(argv)  # type: ignore[method-assign]
+    listener = Listener()
+    ours.harness.node.state.replication.watch(listener)
     ours.ask("DEBUG", "RELOAD")
-    assert fed == []
+    assert listener.heard == []
+    ours.ask("SET", "k", "w")
+    assert listener.heard == [[b"SET", b"k", b"w"]]
